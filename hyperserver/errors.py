@@ -1,0 +1,64 @@
+"""Every exception that hyperserver raises on purpose, and the exit code each one means.
+
+This module imports nothing, so all rings may use it.
+"""
+
+from __future__ import annotations
+
+
+class HyperserverError(Exception):
+    """Base of all errors that are a user's to mend: one clear line and an exit code."""
+
+    exit_code = 1
+
+
+class UsageError(HyperserverError):
+    """The command line itself is wrong."""
+
+    exit_code = 2
+
+
+class AppError(HyperserverError):
+    """The application could not be loaded or refused to start."""
+
+    exit_code = 3
+
+
+class ConfigError(HyperserverError):
+    """A configuration value is wrong; each line of the message names the key and the remedy.
+
+    Exit code 78 is ``EX_CONFIG`` of sysexits.h.
+    """
+
+    exit_code = 78
+
+
+class ListenError(HyperserverError):
+    """A socket could not be opened as configured."""
+
+
+class ProtocolError(Exception):
+    """Base of the two sides' violations of HTTP."""
+
+
+class LocalProtocolError(ProtocolError):
+    """The application or this server asked an engine for something HTTP does not allow.
+
+    Raised into the application's own ``send()``.
+    """
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer broke the protocol. Never leaves an engine, which answers with ``status``."""
+
+    def __init__(self, reason: str, status: int = 400) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.status = status
+
+
+class ClientDisconnected(OSError):
+    """Raised by ``send()`` once the client can no longer be reached (ASGI HTTP 2.4)."""
+
+    def __init__(self) -> None:
+        super().__init__("the client has disconnected")

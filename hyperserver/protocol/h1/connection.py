@@ -1,0 +1,649 @@
+"""An HTTP/1 connection as a state machine that speaks HTTP/2's vocabulary.
+
+One request at a time is a *stream* (1, 3, 5…). What the connection is doing is its *phase*:
+
+    HEAD ──head──► BODY ──body ends──► WAIT ──response ends──► HEAD (stream id + 2)
+      │  └────────(no body)──────────────▲ │
+      │                                    └─ or, if the connection is not kept: LINGER, CLOSED
+      └─► TUNNEL (101)     any fault ─► an error response ─► LINGER ─► CLOSED
+
+The two halves of a stream end independently. ``_phase`` is where the *request* is; ``_response``
+is where the *response* is. The next head is read only when both have ended, so pipelined bytes
+wait in ``_buffer`` and answers keep their order (RFC 9112 §9.3.2). If the response ends first,
+the rest of the request body is read and thrown away, within bounds, else the connection closes.
+
+LINGER is the staged close of RFC 9112 §9.6: the sending side is shut, what still arrives is
+discarded until the peer closes or the time is up. Closing at once with unread bytes would make
+TCP reset the connection and could destroy the response on its way.
+
+A deadline that begins with a command has no time to begin at: ``_pending`` holds its length
+until the engine is next told the time (see ``interface``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hyperserver.errors import LocalProtocolError, RemoteProtocolError
+from hyperserver.protocol.events import (
+    DataReceived,
+    Event,
+    Headers,
+    InputClosed,
+    RequestReceived,
+    RequestRefused,
+    StreamClosed,
+    StreamWritable,
+    TrailersReceived,
+)
+from hyperserver.protocol.h1 import wire
+from hyperserver.protocol.h1.chunked import ChunkedDecoder
+from hyperserver.protocol.h1.head import (
+    Head,
+    RequestLine,
+    SplitFields,
+    check_block,
+    read_head,
+    read_request_line,
+)
+from hyperserver.protocol.interface import HIGH_WATER, Limits, ResponseDefaults
+
+# phases
+_HEAD, _BODY, _WAIT, _TUNNEL, _LINGER, _CLOSED = range(6)
+# the response
+_NOT_STARTED, _SENDING, _DONE = range(3)
+
+#: Empty lines tolerated before a request line (RFC 9112 §2.2), in bytes.
+_MAX_LEADING_CRLF = 8
+#: A request body that the application left unread is drained up to this size.
+_MAX_DISCARD = 262_144
+#: A response body from here on is handed out by itself instead of being copied behind its head.
+_LARGE = 65_536
+
+
+class HTTP1Connection:
+    """The HTTP/1 engine, given a library's way to split field sections.
+
+    ``make_splitter`` is called for each connection and after each request with a body.
+    ``now`` is the time of the connection's first moment: its first request head is awaited
+    from then on.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_chunks",
+        "_continue_due",
+        "_deadline",
+        "_defaults",
+        "_discarded",
+        "_draining",
+        "_eof",
+        "_events",
+        "_framing",
+        "_http10",
+        "_keep_alive",
+        "_leading",
+        "_limits",
+        "_line",
+        "_make_splitter",
+        "_method",
+        "_out",
+        "_out_size",
+        "_pending",
+        "_phase",
+        "_received",
+        "_remaining",
+        "_response",
+        "_scanned",
+        "_scheme",
+        "_split_fields",
+        "_stream_id",
+        "_unacknowledged",
+        "aborted",
+        "http_version",
+        "is_closed",
+        "output_finished",
+        "wants_data",
+    )
+
+    def __init__(
+        self,
+        make_splitter: Callable[[], SplitFields],
+        limits: Limits,
+        defaults: ResponseDefaults,
+        scheme: str,
+        now: float,
+    ) -> None:
+        self.http_version = "1.1"
+        self.wants_data = True
+        self.output_finished = False
+        self.is_closed = False
+        self.aborted = False
+        self._make_splitter = make_splitter
+        self._split_fields = make_splitter()
+        self._limits = limits
+        self._defaults = defaults
+        self._scheme = scheme
+        self._events: list[Event] = []
+        self._out: list[bytes] = []
+        self._out_size = 0
+        self._buffer = bytearray()
+        self._phase = _HEAD
+        self._response = _NOT_STARTED
+        self._stream_id = 1
+        self._draining = False
+        self._eof = False
+        self._deadline: float | None = now + limits.request_head_timeout
+        self._pending: float | None = None
+        self._begin_stream()
+
+    def _begin_stream(self) -> None:
+        """What is known of a request before its head: nothing."""
+        self._line: RequestLine | None = None
+        self._method = ""
+        self._http10 = False
+        self._keep_alive = False
+        self._continue_due = False
+        self._leading = 0
+        self._scanned = 0
+        self._chunks: ChunkedDecoder | None = None
+        self._remaining = 0
+        self._received = 0
+        self._discarded = 0
+        self._unacknowledged = 0
+        self._framing = wire.BY_NOTHING
+
+    # ---- bytes in ------------------------------------------------------------------------
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        phase = self._phase
+        if phase == _HEAD and not self._buffer and data.find(b"\r\n\r\n") == len(data) - 4:
+            self._read_head(data, now)  # by far the most frequent case: one read, one head
+            return
+        if phase >= _LINGER:
+            return
+        if phase == _TUNNEL:
+            self._deliver(data, False)
+            return
+        if phase == _HEAD and not self._buffer:
+            self._start_clock(self._limits.request_head_timeout, now)
+        elif self._pending is not None:
+            self._start_clock(self._pending, now)
+        self._buffer += data
+        self._advance(now)
+
+    def receive_eof(self, now: float) -> None:
+        self._eof = True
+        self._input_ended()
+
+    def _input_ended(self) -> None:
+        """What the end of input means depends on what it interrupts."""
+        if self._phase == _HEAD:
+            if self._buffer:
+                self._refuse(RemoteProtocolError("incomplete request head"))
+            else:
+                self._close()
+        elif self._phase == _BODY:
+            if self._response != _DONE:
+                self._events.append(StreamClosed(self._stream_id, "incomplete request body"))
+            self._close()
+        elif self._phase == _WAIT:
+            self._events.append(InputClosed(self._stream_id))
+        elif self._phase == _TUNNEL:
+            self._phase = _WAIT
+            self._events.append(DataReceived(self._stream_id, b"", True))
+        else:
+            self._close()
+
+    def _advance(self, now: float | None) -> None:
+        """Read as much of ``_buffer`` as the phases allow. ``now`` is None within a command."""
+        while self._buffer:
+            if self._phase == _HEAD:
+                head = self._take_head()
+                if head is None:
+                    return
+                self._read_head(head, now)
+            elif self._phase == _BODY:
+                if not self._read_body(now):
+                    return
+            elif self._phase == _TUNNEL:
+                data = bytes(self._buffer)
+                self._buffer.clear()
+                self._deliver(data, False)
+            else:
+                break
+        self._update_wants_data()
+
+    def _take_head(self) -> bytes | None:
+        """Cut one complete head off ``_buffer``; None if more is needed or it was refused.
+
+        An incomplete head is judged as it grows, so that garbage is refused at once and not
+        when the timeout ends it.
+        """
+        buffer = self._buffer
+        while buffer[:2] == b"\r\n" and self._leading < _MAX_LEADING_CRLF:
+            del buffer[:2]
+            self._leading += 2
+            self._scanned = 0
+        limit = self._limits.max_head_size
+        # what was looked at before is not looked at again, but for a line ending cut in two
+        start = max(0, self._scanned - 3)
+        end = buffer.find(b"\r\n\r\n", start, limit + 4)
+        if end >= 0:
+            head = bytes(buffer[: end + 4])
+            del buffer[: end + 4]
+            self._scanned = 0
+            return head
+        try:
+            stop = len(buffer) - buffer.endswith(b"\r")
+            check_block(buffer[start - (buffer[start : start + 1] == b"\n") : stop])
+            if self._line is None:
+                line_end = buffer.find(b"\r\n", start)
+                if line_end >= 0:
+                    self._line = read_request_line(bytes(buffer[:line_end]), self._limits)
+                elif len(buffer) > self._limits.max_target_size + 256:
+                    raise RemoteProtocolError("request line too long", 414)
+            if len(buffer) > limit:
+                raise RemoteProtocolError("request head too large", 431)
+        except RemoteProtocolError as error:
+            self._refuse(error)
+        self._scanned = len(buffer)
+        return None
+
+    def _read_head(self, block: bytes, now: float | None) -> None:
+        """Act on a complete head: a request event, or a refusal."""
+        limits = self._limits
+        try:
+            check_block(block)
+            end = block.find(b"\r\n")
+            if end == 0:  # leading empty lines arrived together with their request
+                self._skip_leading(block, now)
+                return
+            line = self._line = read_request_line(block[:end], limits)
+            if len(block) > limits.max_head_size:
+                raise RemoteProtocolError("request head too large", 431)
+            head = read_head(line, block[end + 2 :], self._split_fields, limits)
+            maximum = limits.max_body_size
+            if maximum is not None and head.content_length > maximum:
+                raise RemoteProtocolError("request body too large", 413)
+        except RemoteProtocolError as error:
+            self._refuse(error)
+            return
+        self._begin_request(head, now)
+
+    def _skip_leading(self, block: bytes, now: float | None) -> None:
+        rest = block.lstrip(b"\r\n")
+        if len(block) - len(rest) + self._leading > _MAX_LEADING_CRLF:
+            raise RemoteProtocolError("empty lines instead of a request")
+        self._leading += len(block) - len(rest)
+        if rest:
+            self._read_head(rest, now)
+
+    def _begin_request(self, head: Head, now: float | None) -> None:
+        self._method = head.method
+        self._http10 = head.minor == 0
+        self._keep_alive = head.keep_alive
+        self._pending = None
+        self._response = _NOT_STARTED
+        has_body = head.chunked or head.content_length > 0
+        if has_body:
+            self._split_fields = self._make_splitter()
+            self._phase = _BODY
+            self._remaining = head.content_length
+            if head.chunked:
+                self._chunks = ChunkedDecoder(self._limits.max_head_size)
+            self._continue_due = head.expects_continue
+            self._start_clock(self._limits.request_body_timeout, now)
+        else:
+            self._phase = _WAIT
+            self._deadline = None
+        self._events.append(
+            RequestReceived(
+                self._stream_id,
+                head.method,
+                head.target,
+                head.headers,
+                "1.0" if self._http10 else "1.1",
+                self._scheme,
+                head.authority,
+                None,
+                not has_body,
+            )
+        )
+
+    def _read_body(self, now: float | None) -> bool:
+        """Read body bytes from ``_buffer``; False if more are needed."""
+        buffer = self._buffer
+        self._continue_due = False
+        done = False
+        if self._chunks is not None:
+            before = len(buffer)
+            try:
+                data = self._chunks.decode(buffer)
+                done = self._chunks.done
+                progress = before - len(buffer)
+                self._received += len(data)
+                maximum = self._limits.max_body_size
+                if maximum is not None and self._received > maximum:
+                    raise RemoteProtocolError("request body too large", 413)
+            except RemoteProtocolError as error:
+                self._refuse(error)
+                return False
+        else:
+            data = bytes(buffer[: self._remaining])
+            progress = len(data)
+            del buffer[:progress]
+            self._remaining -= progress
+            done = self._remaining == 0
+        self._extend_body_deadline(progress, now)
+        if data or done:
+            self._body_data(data, done)
+        return done
+
+    def _extend_body_deadline(self, n: int, now: float | None) -> None:
+        """Received bytes buy time at the minimum rate, never more than the whole timeout."""
+        limits = self._limits
+        if now is not None and self._deadline is not None and self._pending is None:
+            self._deadline = min(
+                now + limits.request_body_timeout,
+                self._deadline + n / limits.min_body_rate,
+            )
+
+    def _body_data(self, data: bytes, done: bool) -> None:
+        if done:
+            self._phase = _WAIT
+            self._deadline = None
+        if self._response == _DONE:
+            self._discarded += len(data)
+            if done:
+                self._next_stream()
+            elif self._discarded > _MAX_DISCARD:
+                self._finish_output()
+            return
+        if done and self._chunks is not None and self._chunks.trailers:
+            if data:
+                self._deliver(data, False)
+            self._events.append(TrailersReceived(self._stream_id, self._chunks.trailers))
+        else:
+            self._deliver(data, done)
+
+    def _deliver(self, data: bytes, end_stream: bool) -> None:
+        self._unacknowledged += len(data)
+        self._events.append(DataReceived(self._stream_id, data, end_stream))
+        self._update_wants_data()
+
+    def _update_wants_data(self) -> None:
+        if self._phase == _WAIT:
+            wanted = len(self._buffer) < HIGH_WATER
+        elif self._phase == _BODY or self._phase == _TUNNEL:
+            wanted = self._response == _DONE or self._unacknowledged < HIGH_WATER
+        else:
+            wanted = True
+        if self._phase == _BODY and wanted != self.wants_data:
+            # the peer cannot make progress while we do not read: its clock stops
+            if wanted:
+                self._start_clock(self._limits.request_body_timeout, None)
+            else:
+                self._deadline = self._pending = None
+        self.wants_data = wanted
+
+    # ---- faults --------------------------------------------------------------------------
+
+    def _refuse(self, error: RemoteProtocolError) -> None:
+        """Answer a fault where the response has not begun, and close. Nothing more is parsed."""
+        in_request = self._phase != _HEAD
+        if self._response != _DONE and in_request:
+            status = error.status if self._response == _NOT_STARTED else 0
+            self._events.append(StreamClosed(self._stream_id, error.reason, status))
+        if not in_request:
+            line = self._line
+            self._events.append(
+                RequestRefused(
+                    self._stream_id,
+                    error.status,
+                    error.reason,
+                    line.method if line else "",
+                    line.target if line else b"",
+                    "1.1" if line is None or line.minor else "1.0",
+                )
+            )
+        if self._response == _SENDING:
+            self._cut()
+            return
+        if self._response == _NOT_STARTED or not in_request:
+            method = self._line.method if self._line else self._method
+            self._write(
+                wire.refusal(error.status, error.reason, self._defaults, method == "HEAD")
+            )
+        self._finish_output()
+
+    def _cut(self) -> None:
+        """End the connection in the middle of a response, so that the client can tell."""
+        if self._framing == wire.BY_CLOSE and self._response == _SENDING:
+            self.aborted = True
+            self._close()
+        else:
+            self._finish_output()
+
+    def _finish_output(self) -> None:
+        """Begin the staged close."""
+        self._buffer.clear()
+        self._response = _DONE
+        self.output_finished = True
+        self.wants_data = True
+        if self._eof:
+            self._close()
+        else:
+            self._phase = _LINGER
+            self._start_clock(self._limits.linger_timeout, None)
+
+    def _close(self) -> None:
+        self._phase = _CLOSED
+        self._deadline = None
+        self._pending = None
+        self.is_closed = True
+
+    # ---- commands ------------------------------------------------------------------------
+
+    def send_informational(self, stream_id: int, status: int, headers: Headers) -> None:
+        if status == 100:
+            if not self._continue_due or self._response != _NOT_STARTED:
+                return
+            self._continue_due = False
+        self._check_stream(stream_id, _NOT_STARTED)
+        if not self._http10:  # RFC 9110 §15.2: never to HTTP/1.0
+            self._write(wire.informational_head(status, headers))
+
+    def send_headers(
+        self, stream_id: int, status: int, headers: Headers, end_stream: bool = False
+    ) -> None:
+        self._check_stream(stream_id, _NOT_STARTED)
+        # Without the 100 that it waits for, the client may or may not send the body: what
+        # follows cannot be told apart (RFC 9110 §10.1.1).
+        keep_alive = (
+            self._keep_alive
+            and not self._draining
+            and not self._continue_due
+            and (not self._eof or bool(self._buffer))
+        )
+        head, self._framing, self._keep_alive = wire.response_head(
+            status,
+            headers,
+            self._defaults,
+            method=self._method,
+            http10=self._http10,
+            keep_alive=keep_alive,
+        )
+        self._response = _SENDING
+        self._out.append(head)
+        self._out_size += len(head)
+        if end_stream:
+            self._end_response()
+
+    def send_data(self, stream_id: int, data: bytes, end_stream: bool = False) -> None:
+        self._check_stream(stream_id, _SENDING)
+        framing = self._framing
+        if data and framing != wire.BY_NOTHING:
+            if framing == wire.BY_CHUNKS:
+                if len(data) < _LARGE:
+                    data = wire.chunk(data)
+                else:
+                    self._write(b"%x\r\n" % len(data))
+                    self._write(data)
+                    data = b"\r\n"
+            self._out.append(data)
+            self._out_size += len(data)
+        if end_stream:
+            self._end_response()
+
+    def send_trailers(self, stream_id: int, headers: Headers) -> None:
+        self._check_stream(stream_id, _SENDING)
+        if self._framing == wire.BY_CHUNKS and headers:
+            self._write(b"0\r\n" + wire.field_lines(headers) + b"\r\n")
+            self._framing = wire.BY_NOTHING  # the last chunk has been written
+        self._end_response()
+
+    def accept_tunnel(self, stream_id: int, headers: Headers) -> None:
+        self._check_stream(stream_id, _NOT_STARTED)
+        self._write(
+            wire.status_line(101)
+            + b"connection: upgrade\r\nupgrade: websocket\r\n"
+            + wire.field_lines(headers)
+            + self._defaults.date_line
+            + self._defaults.server_line
+            + b"\r\n"
+        )
+        self._response = _SENDING
+        self._framing = wire.BY_CLOSE
+        self._keep_alive = False
+        self._phase = _TUNNEL
+        if self._buffer:
+            data = bytes(self._buffer)
+            self._buffer.clear()
+            self._deliver(data, False)
+
+    def push_stream(self, stream_id: int, target: bytes, headers: Headers) -> int | None:
+        return None  # HTTP/1 has no push
+
+    def acknowledge(self, stream_id: int, n: int) -> None:
+        if stream_id == self._stream_id and n:
+            self._unacknowledged -= n
+            self._update_wants_data()
+
+    def reset_stream(self, stream_id: int, reason: str) -> None:
+        if stream_id == self._stream_id and self._response != _DONE:
+            self._cut()
+
+    def shutdown(self) -> None:
+        self._draining = True
+        if self._phase == _HEAD and not self._buffer:
+            self._close()
+
+    def _check_stream(self, stream_id: int, response: int) -> None:
+        if stream_id != self._stream_id or self._response != response or self._phase >= _LINGER:
+            raise LocalProtocolError(f"stream {stream_id} is not in a state to send this")
+
+    def _end_response(self) -> None:
+        if self._framing == wire.BY_CHUNKS:
+            self._out.append(wire.LAST_CHUNK)
+            self._out_size += 5
+        self._response = _DONE
+        if not self._keep_alive:
+            self._finish_output()
+        elif self._phase == _WAIT:
+            self._next_stream()
+        elif self._chunks is None and self._remaining > _MAX_DISCARD:
+            self._finish_output()
+        else:  # read the rest of the body and throw it away
+            self._unacknowledged = 0
+            self.wants_data = True
+            self._start_clock(self._limits.linger_timeout, None)
+
+    def _next_stream(self) -> None:
+        """Both halves are done: wait for the next request, or read the one that waits."""
+        if not self._keep_alive or (self._draining and not self._buffer):
+            self._finish_output()
+            return
+        self._stream_id += 2
+        self._phase = _HEAD
+        self._response = _NOT_STARTED
+        self._begin_stream()
+        if self._buffer:
+            self._start_clock(self._limits.request_head_timeout, None)
+            self._advance(None)
+        else:
+            self._start_clock(self._limits.keep_alive_timeout, None)
+            self.wants_data = True
+        if self._eof:
+            self._input_ended()
+
+    # ---- drains --------------------------------------------------------------------------
+
+    def events(self) -> list[Event]:
+        events = self._events
+        if events:
+            self._events = []
+        return events
+
+    def data_to_send(self) -> bytes:
+        out = self._out
+        if not out:
+            return b""
+        if self._out_size >= _LARGE:
+            return self._large_output()
+        data = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
+        self._out_size = 0
+        return data
+
+    def _large_output(self) -> bytes:
+        """Join the small pieces, hand a large one out as it is."""
+        small: list[bytes] = []
+        size = 0
+        for piece in self._out:
+            if size and size + len(piece) >= _LARGE:
+                break
+            small.append(piece)
+            size += len(piece)
+        del self._out[: len(small)]
+        self._out_size -= size
+        if not self._out and self._response == _SENDING:
+            self._events.append(StreamWritable(self._stream_id))
+        return small[0] if len(small) == 1 else b"".join(small)
+
+    def buffered(self, stream_id: int) -> int:
+        return self._out_size
+
+    def _write(self, data: bytes) -> None:
+        self._out.append(data)
+        self._out_size += len(data)
+
+    # ---- time ----------------------------------------------------------------------------
+
+    def next_timeout(self) -> float | None:
+        return self._deadline
+
+    def _start_clock(self, seconds: float, now: float | None) -> None:
+        """Start a deadline ``seconds`` away: from ``now``, or from when we are next told."""
+        if now is None:
+            self._deadline = 0.0
+            self._pending = seconds
+        else:
+            self._deadline = now + seconds
+            self._pending = None
+
+    def handle_timeout(self, now: float) -> None:
+        if self._pending is not None:
+            self._start_clock(self._pending, now)
+            return
+        if self._deadline is None or now < self._deadline:
+            return
+        self._deadline = None
+        if self._phase == _HEAD and not self._buffer:
+            self._close()  # idle: nothing was asked, nothing is answered
+        elif self._phase == _HEAD:
+            self._refuse(RemoteProtocolError("request head not received in time", 408))
+        elif self._phase == _BODY and self._response != _DONE:
+            self._refuse(RemoteProtocolError("request body not received in time", 408))
+        else:
+            self._close()

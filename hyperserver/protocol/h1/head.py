@@ -1,0 +1,208 @@
+"""Reading a request head strictly, whichever library splits its field lines.
+
+Two engines with two ideas of a valid request would be two servers, and the difference between
+them a smuggling bug. So a library is asked only to split the field section; what surrounds that
+is decided here, once:
+
+* before it, on the raw block: line endings are CRLF and nothing else, no control bytes, no line
+  folding, and the request line by RFC 9112 §3 (libraries know too few methods and too many
+  versions);
+* after it, on the fields: Host, the framing of the body, Connection, Expect, Upgrade.
+
+A library may still refuse what we would have accepted or refused for another reason. Then
+``_diagnose`` answers by our rules where they have an opinion, so that both engines give the
+same status.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from hyperserver.errors import RemoteProtocolError
+from hyperserver.protocol import fields
+from hyperserver.protocol.events import Headers
+from hyperserver.protocol.interface import Limits
+
+#: Splits a field section: takes b"Name: value\r\n…\r\n\r\n" that passed ``check_block``, gives
+#: (lower-case name, value) pairs in order; raises ValueError on what it does not like.
+SplitFields = Callable[[bytes], Headers]
+
+_HEAD_BYTE = bytes([9, 10, 13, *range(0x20, 0x7F), *range(0x80, 0x100)])
+_VERSION = re.compile(rb"HTTP/(\d)\.(\d)")
+_FRAMING_LINE = re.compile(
+    rb"^(content-length|transfer-encoding):[ \t]*([^\r\n]*?)[ \t]*\r$", re.IGNORECASE | re.MULTILINE
+)
+
+
+class RequestLine(NamedTuple):
+    method: str
+    target: bytes
+    authority: bytes | None  # of an absolute-form target
+    minor: int  # 0 or 1; a higher minor version is served as 1.1 (RFC 9110 §2.5)
+
+
+class Head(NamedTuple):
+    """What the connection needs to know of a request head."""
+
+    method: str
+    target: bytes
+    minor: int
+    headers: Headers
+    authority: bytes
+    content_length: int  # 0 where there is no body, ignored if chunked
+    chunked: bool
+    keep_alive: bool
+    expects_continue: bool
+    upgrade: bytes | None  # the Upgrade field, where Connection names it
+
+
+def check_block(block: bytes | bytearray) -> None:
+    """Refuse control bytes, bare CR, bare LF and line folding anywhere in ``block``.
+
+    ``block`` must not end between a CR and its LF. Raises RemoteProtocolError.
+    """
+    if block.translate(None, _HEAD_BYTE):
+        raise RemoteProtocolError("control character in request head")
+    ends = block.count(b"\r\n")
+    if block.count(b"\n") != ends or block.count(b"\r") != ends:
+        raise RemoteProtocolError("lines must end in CRLF")
+    if b"\n " in block or b"\n\t" in block:
+        raise RemoteProtocolError("folded or indented header line")
+
+
+def read_request_line(line: bytes, limits: Limits) -> RequestLine:
+    """Parse ``method SP target SP version`` (RFC 9112 §3). Raises RemoteProtocolError."""
+    parts = line.split(b" ")
+    if len(parts) != 3:
+        raise RemoteProtocolError("malformed request line")
+    raw_method, raw_target, raw_version = parts
+    if raw_version == b"HTTP/1.1":
+        minor = 1
+    elif raw_version == b"HTTP/1.0":
+        minor = 0
+    else:
+        version = _VERSION.fullmatch(raw_version)
+        if version is None:
+            raise RemoteProtocolError("malformed HTTP version")
+        if version[1] != b"1":
+            raise RemoteProtocolError("unsupported HTTP version", 505)
+        minor = 1
+    method = fields.request_method(raw_method)
+    if len(raw_target) > limits.max_target_size:
+        raise RemoteProtocolError("request target too long", 414)
+    if method == "CONNECT":
+        raise RemoteProtocolError("CONNECT is not supported", 501)
+    target, authority = fields.request_target(method, raw_target)
+    return RequestLine(method, target, authority, minor)
+
+
+def read_head(
+    line: RequestLine, field_block: bytes, split_fields: SplitFields, limits: Limits
+) -> Head:
+    """Read the field section under ``line``. Raises RemoteProtocolError.
+
+    ``field_block`` is everything after the request line, final empty line included, and has
+    passed ``check_block``.
+    """
+    if field_block.count(b"\r\n") > limits.max_fields + 1:
+        raise RemoteProtocolError("too many header fields", 431)
+    try:
+        headers = split_fields(field_block)
+    except ValueError:
+        raise _diagnose(field_block, line.minor) from None
+    method, target, authority, minor = line
+    host: bytes | None = None
+    length: bytes | None = None
+    coding: bytes | None = None
+    upgrade: bytes | None = None
+    connection: list[bytes] = []
+    expects_continue = False
+    steering = fields.STEERING
+    for name, value in headers:
+        if name not in steering:
+            continue
+        if name == b"host":
+            if host is not None:
+                raise RemoteProtocolError("repeated Host")
+            fields.check_authority(value)
+            host = value
+        elif name == b"connection":
+            connection += fields.tokens(value)
+        elif name == b"content-length":
+            if length is not None:
+                raise RemoteProtocolError("repeated Content-Length")
+            length = value
+        elif name == b"transfer-encoding":
+            if coding is not None:
+                raise RemoteProtocolError("repeated Transfer-Encoding")
+            coding = value
+        elif name == b"expect":
+            if minor == 1:  # RFC 9110 §10.1.1: ignored in HTTP/1.0
+                expects_continue = fields.expects_continue(value)
+        else:
+            upgrade = value if upgrade is None else upgrade + b", " + value
+    if host is None:
+        if minor == 1:
+            raise RemoteProtocolError("missing Host")
+        host = b""
+    if authority is not None:
+        # RFC 9112 §3.2.2: the target's authority replaces the received Host
+        host = authority
+        headers = [(b"host", authority), *(h for h in headers if h[0] != b"host")]
+    body_length, chunked = read_framing(length, coding, minor)
+    if connection:  # "close" beats "keep-alive" wherever each stands (RFC 9112 §9.3)
+        keep_alive = b"close" not in connection and (minor == 1 or b"keep-alive" in connection)
+        if minor == 0 or b"upgrade" not in connection:  # RFC 9110 §7.8
+            upgrade = None
+    else:
+        keep_alive = minor == 1
+        upgrade = None
+    return Head(
+        method,
+        target,
+        minor,
+        headers,
+        host,
+        body_length,
+        chunked,
+        keep_alive,
+        expects_continue,
+        upgrade,
+    )
+
+
+def read_framing(length: bytes | None, coding: bytes | None, minor: int) -> tuple[int, bool]:
+    """``(content length, chunked)`` of a request body (RFC 9112 §6.3).
+
+    Raises RemoteProtocolError: 400 where the length is ambiguous, 501 for a coding we lack.
+    """
+    if coding is None:
+        return (0 if length is None else fields.content_length(length)), False
+    if length is not None:
+        raise RemoteProtocolError("both Transfer-Encoding and Content-Length")
+    if minor == 0:
+        raise RemoteProtocolError("Transfer-Encoding in HTTP/1.0")
+    codings = fields.tokens(coding)
+    if codings == [b"chunked"]:
+        return 0, True
+    if codings[-1:] != [b"chunked"] and b"chunked" in codings or codings.count(b"chunked") > 1:
+        raise RemoteProtocolError("chunked must be the last transfer coding, once")
+    if not codings or not all(fields.is_token(c) for c in codings):
+        raise RemoteProtocolError("invalid Transfer-Encoding")
+    raise RemoteProtocolError("unknown transfer coding", 501)
+
+
+def _diagnose(field_block: bytes, minor: int) -> RemoteProtocolError:
+    """Say by our own rules why a library refused the block; the message framing comes first."""
+    framing: dict[bytes, bytes] = {}
+    try:
+        for name, value in _FRAMING_LINE.findall(field_block):
+            if name.lower() in framing:
+                raise RemoteProtocolError(f"repeated {name.decode().title()}")
+            framing[name.lower()] = value
+        read_framing(framing.get(b"content-length"), framing.get(b"transfer-encoding"), minor)
+    except RemoteProtocolError as error:
+        return error
+    return RemoteProtocolError("malformed header field")

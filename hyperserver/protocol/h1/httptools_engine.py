@@ -1,0 +1,50 @@
+"""The fast HTTP/1 engine: llhttp, through httptools, splits the field section."""
+
+from __future__ import annotations
+
+import httptools
+
+from hyperserver.protocol.events import Headers
+from hyperserver.protocol.h1.head import SplitFields
+
+NAME = "httptools"
+VERSION = httptools.__version__
+
+# llhttp reads whole requests only. The request line is ours already (llhttp knows a fixed list
+# of methods), so it gets this one; a method with which a request without framing ends at once.
+_REQUEST_LINE = b"GET / HTTP/1.1\r\n"
+
+
+class _Splitter:
+    """One parser for many field sections, as long as each is a complete message to llhttp.
+
+    A section that announces a body leaves llhttp waiting for it. Bodies are not its business,
+    so the connection asks for a new splitter then.
+    """
+
+    __slots__ = ("_feed", "_headers")
+
+    def __init__(self) -> None:
+        self._headers: Headers = []
+        self._feed = httptools.HttpRequestParser(self).feed_data
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by httptools once per field line."""
+        self._headers.append((name.lower(), value))
+
+    def __call__(self, block: bytes) -> Headers:
+        headers = self._headers = []
+        try:
+            self._feed(_REQUEST_LINE + block)
+        except httptools.HttpParserUpgrade:
+            self._feed = httptools.HttpRequestParser(self).feed_data
+        except httptools.HttpParserError as error:
+            raise ValueError(str(error)) from None
+        if b" \r\n" in block or b"\t\r\n" in block:  # llhttp keeps trailing white space
+            return [(name, value.rstrip(b" \t")) for name, value in headers]
+        return headers
+
+
+def make_splitter() -> SplitFields:
+    """A splitter for field sections up to the first that announces a body."""
+    return _Splitter()

@@ -1,0 +1,140 @@
+"""What an engine is.
+
+The contract, for every engine and every caller:
+
+* **Mutate, then drain.** After any call that changes an engine, take ``events()`` and
+  ``data_to_send()`` before the next ``await``.
+* **A peer's fault never raises.** The engine turns it into bytes (a 400, a GOAWAY) and events.
+* **Misuse raises** ``LocalProtocolError`` into the application's own ``send()``.
+* **Time is an input.** ``now`` is seconds on any monotonic clock. A deadline that a *command*
+  starts (a command carries no time) begins when the engine is next told the time, so
+  ``next_timeout()`` may answer 0.0: "call ``handle_timeout`` as soon as you look".
+* **Credit is explicit.** Body bytes are the server's until ``acknowledge`` says that the
+  application took them; ``wants_data`` goes false where unacknowledged bytes would pile up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from hyperserver.protocol.events import Event, Headers
+
+#: Bytes of received body a stream may hold unacknowledged, and bytes of response that may wait
+#: unsent before ``send()`` waits. 64 KiB is what one read can bring.
+HIGH_WATER = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds that engines enforce. Sizes in bytes, times in seconds; ``None`` is unlimited."""
+
+    max_head_size: int = 65_536
+    max_target_size: int = 16_384
+    max_fields: int = 128
+    max_body_size: int | None = None
+    request_head_timeout: float = 15.0
+    keep_alive_timeout: float = 75.0
+    request_body_timeout: float = 30.0
+    min_body_rate: int = 240
+    linger_timeout: float = 5.0
+
+
+class ResponseDefaults:
+    """Fields the server adds to responses, shared by all engines of a worker.
+
+    ``date`` is refreshed by the runtime, which owns the clock; an engine only reads it. Both
+    forms are kept ready: ``fields`` for HTTP/2 and ``lines`` for HTTP/1. A field that the
+    application sets itself is left out of neither here: engines compare names.
+    """
+
+    __slots__ = ("date", "date_line", "server", "server_line")
+
+    def __init__(self, server: bytes | None = b"hyperserver", date: bytes | None = None) -> None:
+        self.server = server
+        self.server_line = b"server: " + server + b"\r\n" if server else b""
+        self.date: bytes | None = None
+        self.date_line = b""
+        if date is not None:
+            self.set_date(date)
+
+    def set_date(self, date: bytes) -> None:
+        """Take an IMF-fixdate (RFC 9110 §5.6.7)."""
+        self.date = date
+        self.date_line = b"date: " + date + b"\r\n"
+
+
+class HTTPConnection(Protocol):
+    """All that the ASGI ring ever sees of a connection, whatever the version or engine."""
+
+    @property
+    def http_version(self) -> str: ...
+    @property
+    def is_closed(self) -> bool:
+        """The connection is finished: close the transport once the output is written."""
+
+    def buffered(self, stream_id: int) -> int:
+        """Bytes of the stream's response that the peer has not been sent yet."""
+
+    def send_informational(self, stream_id: int, status: int, headers: Headers) -> None:
+        """Send a 1xx response (RFC 9110 §15.2); 101 is ``accept_tunnel``'s."""
+
+    def send_headers(
+        self, stream_id: int, status: int, headers: Headers, end_stream: bool = False
+    ) -> None:
+        """Send the response head. ``headers`` passed ``fields.response_fields`` already."""
+
+    def send_data(self, stream_id: int, data: bytes, end_stream: bool = False) -> None:
+        """Queue body bytes; framing is the engine's."""
+
+    def send_trailers(self, stream_id: int, headers: Headers) -> None:
+        """End the response with a trailer section; dropped where the framing has none."""
+
+    def accept_tunnel(self, stream_id: int, headers: Headers) -> None:
+        """Accept an extended CONNECT: 101 on HTTP/1, 200 on HTTP/2. Data then flows raw."""
+
+    def push_stream(self, stream_id: int, target: bytes, headers: Headers) -> int | None:
+        """Promise a request; the new stream's id, or None where the peer takes no pushes."""
+
+    def acknowledge(self, stream_id: int, n: int) -> None:
+        """The application has taken ``n`` received body bytes."""
+
+    def reset_stream(self, stream_id: int, reason: str) -> None:
+        """Cut a response short so that the client can tell."""
+
+    def shutdown(self) -> None:
+        """Drain: finish what is in flight and tell the peer to send nothing new here."""
+
+    def events(self) -> list[Event]:
+        """Take the events since the last call."""
+
+    def next_timeout(self) -> float | None:
+        """When to call ``handle_timeout``; None for never."""
+
+    def handle_timeout(self, now: float) -> None:
+        """Act on deadlines that have passed."""
+
+
+class ByteConnection(HTTPConnection, Protocol):
+    """An engine over a byte stream: TCP, Unix sockets, TLS."""
+
+    @property
+    def wants_data(self) -> bool:
+        """False: stop reading the transport until this turns true again."""
+
+    @property
+    def output_finished(self) -> bool:
+        """Nothing more will be sent: half-close the transport after the output is written."""
+
+    @property
+    def aborted(self) -> bool:
+        """Close with a TCP reset: an ordinary close would look like a complete message."""
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        """Feed bytes, in any split. Never raises for the peer's fault."""
+
+    def receive_eof(self, now: float) -> None:
+        """The peer has closed its sending side."""
+
+    def data_to_send(self) -> bytes:
+        """Take bytes to write; call until it returns b"" (a large body is handed out alone)."""
