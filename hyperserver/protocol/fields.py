@@ -116,9 +116,11 @@ def request_target(method: str, raw: bytes) -> tuple[bytes, bytes | None]:
     if absolute is None:
         raise RemoteProtocolError("invalid request target")
     scheme, authority, rest = absolute.groups()
-    if scheme.lower() not in (b"http", b"https") or not authority:
-        raise RemoteProtocolError("invalid request target")
+    if scheme.lower() not in (b"http", b"https") or authority[:1] in (b"", b":"):
+        raise RemoteProtocolError("invalid request target")  # RFC 9110 §4.2.1: a host is a must
     check_authority(authority)
+    if method == "OPTIONS" and not rest:  # RFC 9110 §4.2.3: here an empty path is not "/"
+        return b"*", authority
     return (rest if rest[:1] == b"/" else b"/" + rest), authority
 
 

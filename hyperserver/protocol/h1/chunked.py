@@ -82,7 +82,7 @@ class ChunkedDecoder:
         end = buffer.find(b"\n", position, position + _MAX_LINE + 2)
         if end < 0:
             line = bytes(buffer[position : position + _MAX_LINE + 2])
-            if len(line) > _MAX_LINE:
+            if len(line) - line.endswith(b"\r") > _MAX_LINE:
                 raise RemoteProtocolError("chunk size line too long")
             # a wrong first byte need not wait for the end of the line
             if line and not line[:1].isalnum():

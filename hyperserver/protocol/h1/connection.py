@@ -43,6 +43,7 @@ from hyperserver.protocol.h1.head import (
     RequestLine,
     SplitFields,
     check_block,
+    check_line_length,
     read_head,
     read_request_line,
 )
@@ -157,7 +158,7 @@ class HTTP1Connection:
 
     def receive_data(self, data: bytes, now: float) -> None:
         phase = self._phase
-        if phase == _HEAD and not self._buffer and data.find(b"\r\n\r\n") == len(data) - 4:
+        if phase == _HEAD and not self._buffer and 0 <= data.find(b"\r\n\r\n") == len(data) - 4:
             self._read_head(data, now)  # by far the most frequent case: one read, one head
             return
         if phase >= _LINGER:
@@ -186,7 +187,7 @@ class HTTP1Connection:
         elif self._phase == _BODY:
             if self._response != _DONE:
                 self._events.append(StreamClosed(self._stream_id, "incomplete request body"))
-            self._close()
+            self._cut()
         elif self._phase == _WAIT:
             self._events.append(InputClosed(self._stream_id))
         elif self._phase == _TUNNEL:
@@ -201,11 +202,11 @@ class HTTP1Connection:
             if self._phase == _HEAD:
                 head = self._take_head()
                 if head is None:
-                    return
+                    break
                 self._read_head(head, now)
             elif self._phase == _BODY:
                 if not self._read_body(now):
-                    return
+                    break
             elif self._phase == _TUNNEL:
                 data = bytes(self._buffer)
                 self._buffer.clear()
@@ -235,14 +236,16 @@ class HTTP1Connection:
             self._scanned = 0
             return head
         try:
-            stop = len(buffer) - buffer.endswith(b"\r")
-            check_block(buffer[start - (buffer[start : start + 1] == b"\n") : stop])
+            # nor is what lies behind the limit: it may be a body
+            stop = min(len(buffer), limit)
+            stop -= buffer[stop - 1 : stop] == b"\r"
+            check_block(buffer[start - (buffer[start - 1 : start + 1] == b"\r\n") : stop])
             if self._line is None:
                 line_end = buffer.find(b"\r\n", start)
                 if line_end >= 0:
                     self._line = read_request_line(bytes(buffer[:line_end]), self._limits)
-                elif len(buffer) > self._limits.max_target_size + 256:
-                    raise RemoteProtocolError("request line too long", 414)
+                else:
+                    check_line_length(stop, self._limits)
             if len(buffer) > limit:
                 raise RemoteProtocolError("request head too large", 431)
         except RemoteProtocolError as error:
@@ -253,12 +256,18 @@ class HTTP1Connection:
     def _read_head(self, block: bytes, now: float | None) -> None:
         """Act on a complete head: a request event, or a refusal."""
         limits = self._limits
+        end = block.find(b"\r\n")
         try:
-            check_block(block)
-            end = block.find(b"\r\n")
-            if end == 0:  # leading empty lines arrived together with their request
+            if end == 0:  # a leading empty line arrived together with its request
                 self._skip_leading(block, now)
                 return
+            try:
+                check_block(block)
+            except RemoteProtocolError:
+                # a fault in the request line answers first, as if the lines came one by one
+                check_block(block[: end + 2])
+                self._line = read_request_line(block[:end], limits)
+                raise
             line = self._line = read_request_line(block[:end], limits)
             if len(block) > limits.max_head_size:
                 raise RemoteProtocolError("request head too large", 431)
@@ -272,10 +281,10 @@ class HTTP1Connection:
         self._begin_request(head, now)
 
     def _skip_leading(self, block: bytes, now: float | None) -> None:
-        rest = block.lstrip(b"\r\n")
-        if len(block) - len(rest) + self._leading > _MAX_LEADING_CRLF:
-            raise RemoteProtocolError("empty lines instead of a request")
+        rest = b"" if block == b"\r\n\r\n" else block[2:]
         self._leading += len(block) - len(rest)
+        if self._leading > _MAX_LEADING_CRLF:
+            raise RemoteProtocolError("empty lines instead of a request")
         if rest:
             self._read_head(rest, now)
 
@@ -344,10 +353,10 @@ class HTTP1Connection:
         """Received bytes buy time at the minimum rate, never more than the whole timeout."""
         limits = self._limits
         if now is not None and self._deadline is not None and self._pending is None:
-            self._deadline = min(
-                now + limits.request_body_timeout,
-                self._deadline + n / limits.min_body_rate,
-            )
+            latest = now + limits.request_body_timeout
+            if limits.min_body_rate > 0:  # 0: any rate will do
+                latest = min(latest, self._deadline + n / limits.min_body_rate)
+            self._deadline = latest
 
     def _body_data(self, data: bytes, done: bool) -> None:
         if done:
@@ -446,11 +455,15 @@ class HTTP1Connection:
     # ---- commands ------------------------------------------------------------------------
 
     def send_informational(self, stream_id: int, status: int, headers: Headers) -> None:
+        if not 100 <= status <= 199 or status == 101:
+            raise LocalProtocolError(f"status {status} is not an informational response")
         if status == 100:
             if not self._continue_due or self._response != _NOT_STARTED:
                 return
+            self._check_stream(stream_id, _NOT_STARTED)
             self._continue_due = False
-        self._check_stream(stream_id, _NOT_STARTED)
+        else:
+            self._check_stream(stream_id, _NOT_STARTED)
         if not self._http10:  # RFC 9110 §15.2: never to HTTP/1.0
             self._write(wire.informational_head(status, headers))
 
@@ -458,6 +471,8 @@ class HTTP1Connection:
         self, stream_id: int, status: int, headers: Headers, end_stream: bool = False
     ) -> None:
         self._check_stream(stream_id, _NOT_STARTED)
+        if status < 200:
+            raise LocalProtocolError(f"status {status} does not begin a final response")
         # Without the 100 that it waits for, the client may or may not send the body: what
         # follows cannot be told apart (RFC 9110 §10.1.1).
         keep_alive = (
@@ -505,6 +520,8 @@ class HTTP1Connection:
 
     def accept_tunnel(self, stream_id: int, headers: Headers) -> None:
         self._check_stream(stream_id, _NOT_STARTED)
+        if self._phase != _WAIT:  # what follows would be body, not the new protocol
+            raise LocalProtocolError(f"stream {stream_id} is still receiving a request body")
         self._write(
             wire.status_line(101)
             + b"connection: upgrade\r\nupgrade: websocket\r\n"
@@ -521,6 +538,8 @@ class HTTP1Connection:
             data = bytes(self._buffer)
             self._buffer.clear()
             self._deliver(data, False)
+        if self._eof:
+            self._input_ended()
 
     def push_stream(self, stream_id: int, target: bytes, headers: Headers) -> int | None:
         return None  # HTTP/1 has no push
@@ -576,6 +595,8 @@ class HTTP1Connection:
             self.wants_data = True
         if self._eof:
             self._input_ended()
+        elif self._draining and self._phase == _HEAD and not self._buffer:
+            self._finish_output()  # what waited were empty lines
 
     # ---- drains --------------------------------------------------------------------------
 
@@ -607,7 +628,7 @@ class HTTP1Connection:
             size += len(piece)
         del self._out[: len(small)]
         self._out_size -= size
-        if not self._out and self._response == _SENDING:
+        if self._out_size < HIGH_WATER and self._response == _SENDING:
             self._events.append(StreamWritable(self._stream_id))
         return small[0] if len(small) == 1 else b"".join(small)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import h11
 
 from hyperserver.protocol.events import Headers
@@ -13,6 +15,11 @@ VERSION = h11.__version__
 # h11 reads whole requests only. The request line is ours already, so it gets this one, whose
 # version does not make a Host line compulsory; that rule is ours too.
 _REQUEST_LINE = b"GET / HTTP/1.0\r\n"
+
+_FRAMING = (b"content-length", b"transfer-encoding")
+_FRAMING_LINE = re.compile(
+    rb"^(?:content-length|transfer-encoding):([^\r\n]*)", re.IGNORECASE | re.MULTILINE
+)
 
 
 def split_fields(block: bytes) -> Headers:
@@ -26,10 +33,16 @@ def split_fields(block: bytes) -> Headers:
     if not isinstance(request, h11.Request):
         raise ValueError("incomplete field section")
     headers = list(request.headers)
-    # h11 merges equal Content-Length lines (and lists) into one; we refuse repeats.
-    lines = block.lower().count(b"\ncontent-length:") + block[:15].lower().count(b"content-length:")
-    if lines > 1:
-        raise ValueError("repeated Content-Length")
+    # h11 rewrites these values and merges equal ones into one; we want what was sent
+    sent = _FRAMING_LINE.findall(block)
+    if sent:
+        values = iter(sent)
+        headers = [
+            (name, next(values).strip(b" \t") if name in _FRAMING else value)
+            for name, value in headers
+        ]
+        if next(values, None) is not None:
+            raise ValueError("repeated framing field")
     return headers
 
 

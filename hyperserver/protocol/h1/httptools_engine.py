@@ -38,8 +38,17 @@ class _Splitter:
             self._feed(_REQUEST_LINE + block)
         except httptools.HttpParserUpgrade:
             self._feed = httptools.HttpRequestParser(self).feed_data
-        except httptools.HttpParserError as error:
-            raise ValueError(str(error)) from None
+        except httptools.HttpParserError:
+            # llhttp may have taken the section before for the last on its connection (it obeys
+            # Proxy-Connection: close); only a parser without a past says what it makes of this
+            headers = self._headers = []
+            self._feed = httptools.HttpRequestParser(self).feed_data
+            try:
+                self._feed(_REQUEST_LINE + block)
+            except httptools.HttpParserUpgrade:
+                self._feed = httptools.HttpRequestParser(self).feed_data
+            except httptools.HttpParserError as error:
+                raise ValueError(str(error)) from None
         if b" \r\n" in block or b"\t\r\n" in block:  # llhttp keeps trailing white space
             return [(name, value.rstrip(b" \t")) for name, value in headers]
         return headers

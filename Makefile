@@ -1,0 +1,76 @@
+# Everything needed is set up here: Python 3.11+ and make are enough on Debian and Ubuntu.
+#
+#   make serve                    install, and serve the example application
+#   make test  [ARGS="-k name"]   install with test tools, run the tests with coverage
+#   make check                    ruff and mypy
+#   make bench SCENARIO=h1-hello  CPU per request, next to other servers
+#   make clean                    remove all that these targets made
+
+# The first Python that is new enough and can make virtual environments; or say PYTHON=…
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& { echo $$p; break; }; done)
+SCENARIO ?= h1-hello
+ARGS ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+
+.PHONY: serve test check bench clean
+.DELETE_ON_ERROR:
+
+serve: .venv/.serve
+	@exec $(BIN)/hyperserver --config config.example.toml
+
+test: .venv/.test
+	@$(BIN)/python -m pytest -n 2 --cov --cov-branch --cov-report=term $(ARGS)
+
+check: .venv/.check
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+bench: .venv/.serve
+	@$(BIN)/python -m benchmarks.run --scenario $(SCENARIO) $(ARGS)
+
+clean:
+	@rm -rf .venv build dist *.egg-info benchmarks/.venv benchmarks/results
+	@rm -rf .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---- set-up: a stamp per set of dependencies, renewed when pyproject.toml changes --------------
+
+.venv/.made:
+	@if [ -z "$(PYTHON)" ]; then \
+		for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+			$$p -c '$(NEW_ENOUGH)' 2>/dev/null || continue; \
+			[ $$p = python3 ] && package=python3-venv || package=$$p-venv; \
+			echo "error: $$p cannot make virtual environments; run: apt-get install $$package" >&2; \
+			exit 1; \
+		done; \
+		if command -v python3 >/dev/null; \
+		then echo "error: $$(python3 --version) is too old, 3.11 or newer is needed; run: apt-get install python3.11 python3.11-venv" >&2; \
+		else echo "error: Python 3.11 or newer is needed; run: apt-get install python3 python3-venv" >&2; \
+		fi; \
+		exit 1; \
+	fi
+	@$(PYTHON) -c '$(NEW_ENOUGH)' || { echo "error: $(PYTHON) is not Python 3.11 or newer" >&2; exit 1; }
+	@echo "making .venv with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv --clear .venv
+	@touch $@
+
+.venv/.serve: .venv/.made pyproject.toml
+	@echo "installing hyperserver into .venv"
+	@$(PIP) install --editable .
+	@touch $@
+
+.venv/.test: .venv/.serve
+	@echo "installing the test tools into .venv"
+	@$(PIP) install --editable '.[test]'
+	@touch $@
+
+.venv/.check: .venv/.test
+	@echo "installing ruff and mypy into .venv"
+	@$(PIP) install --editable '.[test,lint]'
+	@touch $@

@@ -1,0 +1,5 @@
+import sys
+
+from hyperserver.cli import main
+
+sys.exit(main())

@@ -1,0 +1,291 @@
+"""One HTTP request and its response: ASGI messages on one side, engine commands on the other.
+
+The order of messages that an application may send is this machine:
+
+    START ──http.response.start──► HELD ──body──► BODY ──last body──► COMPLETE
+                                     └──last body────────────────────────▲
+                    (with trailers: True)  …last body ──► TRAILERS ──trailers──┘
+
+``http.response.start`` is held until the first body message. So a response that is ready leaves
+as one write, a Content-Length can be added where the whole body is known, and an application
+that fails in between still gets an honest 500.
+
+A message that is refused raises and changes nothing, except where bytes have gone out that can
+no longer be made right: then the stream is reset as well.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hyperserver.asgi.types import Message
+from hyperserver.errors import ClientDisconnected, LocalProtocolError
+from hyperserver.protocol import fields
+from hyperserver.protocol.events import Headers, RequestReceived
+from hyperserver.protocol.interface import HTTPConnection
+
+_START, _HELD, _BODY, _TRAILERS, _COMPLETE = range(5)
+
+_ERROR_BODY = b"500: Internal Server Error\n"
+_ERROR_HEADERS = [
+    (b"content-type", b"text/plain; charset=utf-8"),
+    (b"content-length", b"%d" % len(_ERROR_BODY)),
+]
+
+
+class HTTPCycle:
+    """Turns one stream's events into ``receive()`` messages and ``send()`` messages into commands.
+
+    Synchronous throughout: ``receive`` answers None where the application has to wait.
+    ``status`` and ``bytes_sent`` are for the access log: the status sent (0 if none) and the
+    body bytes handed to the engine.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_content_length",
+        "_continue_due",
+        "_ended",
+        "_headers",
+        "_input_closed",
+        "_method",
+        "_pieces",
+        "_request_headers",
+        "_started",
+        "_state",
+        "_stream_id",
+        "_trailer_fields",
+        "_wants_trailers",
+        "bytes_sent",
+        "gone",
+        "request_complete",
+        "status",
+    )
+
+    def __init__(self, connection: HTTPConnection, event: RequestReceived) -> None:
+        self._connection = connection
+        self._stream_id = event.stream_id
+        self._method = event.method
+        self._request_headers = event.headers
+        self.request_complete = event.end_stream
+        self._pieces: list[bytes] = []
+        self._ended = False  # the final http.request has been handed out
+        self._input_closed = False
+        #: The client cannot be reached: send() raises.
+        self.gone = False
+        self._continue_due = not event.end_stream and event.http_version != "1.0"
+        self._state = _START
+        self.status = 0
+        self.bytes_sent = 0
+        self._wants_trailers = False
+
+    # ---- from the engine -----------------------------------------------------------------
+
+    def data_received(self, data: bytes, end_stream: bool) -> None:
+        self._continue_due = False
+        if data:
+            self._pieces.append(data)
+        if end_stream:
+            self.request_complete = True
+
+    def input_closed(self) -> None:
+        self._input_closed = True
+
+    def closed(self, status: int = 0) -> None:
+        """The stream is gone; ``status`` is what the engine answered in our place, if it did."""
+        self.gone = True
+        self._pieces.clear()
+        if status:
+            self.status = status
+
+    # ---- to and from the application -----------------------------------------------------
+
+    @property
+    def complete(self) -> bool:
+        """The application has sent its whole response."""
+        return self._state == _COMPLETE
+
+    @property
+    def started(self) -> bool:
+        """The response head has gone to the engine."""
+        return self._state > _HELD
+
+    def receive(self) -> dict[str, Any] | None:
+        """The next message, or None if there is none yet."""
+        if self.gone or self._state == _COMPLETE:
+            return {"type": "http.disconnect"}
+        if not self._ended:
+            pieces = self._pieces
+            if pieces:
+                body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                pieces.clear()
+                self._connection.acknowledge(self._stream_id, len(body))
+            elif self.request_complete:
+                body = b""
+            else:
+                if self._continue_due:
+                    self._send_continue()
+                return None
+            self._ended = self.request_complete
+            return {"type": "http.request", "body": body, "more_body": not self._ended}
+        if self._input_closed:
+            # Told that its client has left, the application may expect send() to fail (2.4).
+            self.gone = True
+            return {"type": "http.disconnect"}
+        return None
+
+    def _send_continue(self) -> None:
+        """The application wants the body: tell a client that waits for the word (RFC 9110 §10.1.1)."""
+        self._continue_due = False
+        for name, _ in self._request_headers:
+            if name == b"expect":
+                self._connection.send_informational(self._stream_id, 100, [])
+                return
+
+    def send(self, message: Message) -> None:
+        """Take one message.
+
+        Raises ClientDisconnected once the client is gone, LocalProtocolError for a message
+        that is malformed, unknown or out of order.
+        """
+        if self._state == _COMPLETE:
+            return  # "any further messages on the channel will be ignored"
+        if self.gone:
+            raise ClientDisconnected
+        kind = message.get("type")
+        if kind == "http.response.body":
+            self._send_body(message.get("body", b""), bool(message.get("more_body", False)))
+        elif kind == "http.response.start":
+            self._send_start(message)
+        elif kind == "http.response.trailers":
+            self._send_trailers(message)
+        elif kind == "http.response.early_hint":
+            self._send_early_hint(message)
+        elif kind is None:
+            raise LocalProtocolError("an ASGI message needs a 'type'")
+        else:
+            raise LocalProtocolError(f"unknown ASGI message type {kind!r} in an http scope")
+
+    def _send_start(self, message: Message) -> None:
+        if self._state != _START:
+            raise LocalProtocolError("http.response.start was sent already")
+        status = message.get("status")
+        if type(status) is not int:
+            if not isinstance(status, int) or isinstance(status, bool):
+                raise LocalProtocolError(
+                    f"http.response.start needs an integer 'status', not {status!r}"
+                )
+            status = int(status)  # an IntEnum such as HTTPStatus
+        if not 200 <= status <= 999:
+            raise LocalProtocolError(f"{status} is not the status of a final response")
+        headers = fields.response_fields(message.get("headers") or ())
+        length = None
+        for name, value in headers:
+            if name == b"content-length":
+                if length is not None:
+                    raise LocalProtocolError("content-length appears twice")
+                if not value.isdigit():
+                    raise LocalProtocolError(f"invalid content-length {value!r}")
+                length = int(value)
+        self.status = status
+        self._headers = headers
+        self._content_length = length
+        self._wants_trailers = bool(message.get("trailers", False))
+        self._state = _HELD
+
+    def _send_body(self, body: bytes, more_body: bool) -> None:
+        if type(body) is not bytes:
+            if not isinstance(body, bytes | bytearray | memoryview):
+                raise LocalProtocolError(
+                    f"http.response.body needs bytes in 'body', not {type(body).__name__}"
+                )
+            body = bytes(body)
+        state = self._state
+        if state != _HELD and state != _BODY:
+            raise LocalProtocolError(
+                "http.response.body before http.response.start"
+                if state == _START
+                else "http.response.body after the last one"
+            )
+        self._check_length(len(body), more_body)
+        connection = self._connection
+        ends = not more_body and not self._wants_trailers
+        if state == _HELD:
+            if ends and self._content_length is None:
+                self._add_content_length(body)
+            self._state = _BODY
+            connection.send_headers(self._stream_id, self.status, self._headers)
+        if body or ends:
+            connection.send_data(self._stream_id, body, ends)
+            self.bytes_sent += len(body)
+        if ends:
+            self._state = _COMPLETE
+        elif not more_body:
+            self._state = _TRAILERS
+            self._trailer_fields: Headers = []
+
+    def _has_content(self) -> bool:
+        return self._method != "HEAD" and self.status != 204 and self.status != 304
+
+    def _check_length(self, n: int, more_body: bool) -> None:
+        """A body must be as long as its Content-Length says (RFC 9112 §6.3, RFC 9113 §8.1.1)."""
+        length = self._content_length
+        if length is None or not self._has_content():
+            return
+        sent = self.bytes_sent + n
+        if sent > length or (sent < length and not more_body):
+            if self._state == _BODY:
+                self.gone = True
+                self._connection.reset_stream(self._stream_id, "wrong content length")
+            which = "longer" if sent > length else "shorter"
+            raise LocalProtocolError(f"the body is {which} than its content-length of {length}")
+
+    def _add_content_length(self, body: bytes) -> None:
+        """The body is whole: say how long it is, as a GET would have been told for a HEAD."""
+        if self.status != 204 and self.status != 304 and (body or self._method != "HEAD"):
+            self._headers.append((b"content-length", b"%d" % len(body)))
+
+    def _send_trailers(self, message: Message) -> None:
+        if self._state != _TRAILERS:
+            raise LocalProtocolError(
+                "http.response.trailers must follow the last body of a response "
+                "that was started with trailers: True"
+            )
+        self._trailer_fields += fields.trailer_fields(message.get("headers") or ())
+        if message.get("more_trailers", False):
+            return
+        wanted = any(
+            name == b"te" and b"trailers" in fields.tokens(value)
+            for name, value in self._request_headers
+        )
+        self._state = _COMPLETE
+        self._connection.send_trailers(self._stream_id, self._trailer_fields if wanted else [])
+
+    def _send_early_hint(self, message: Message) -> None:
+        """103 before the final head (RFC 8297); also before the start, as frameworks send it."""
+        if self._state > _HELD:
+            return
+        links = fields.response_fields((b"link", link) for link in message.get("links") or ())
+        if links:
+            self._connection.send_informational(self._stream_id, 103, links)
+
+    # ---- the end -------------------------------------------------------------------------
+
+    def finish(self) -> bool:
+        """The application has returned or raised: make the best of what is missing.
+
+        A 500 if no head has gone out, else a reset, so that the client can tell a cut
+        response from a whole one. Returns whether the response had been complete.
+        """
+        if self._state == _COMPLETE:
+            return True
+        if not self.gone:
+            if self._state <= _HELD:
+                self.status = 500
+                self._connection.send_headers(self._stream_id, 500, _ERROR_HEADERS)
+                self._connection.send_data(self._stream_id, _ERROR_BODY, True)
+                self.bytes_sent = len(_ERROR_BODY)
+            else:
+                self._connection.reset_stream(self._stream_id, "application error")
+        self._state = _COMPLETE
+        return False

@@ -1,0 +1,105 @@
+"""The command line. A user's mistake is one clear line on standard error and an exit code:
+2 usage, 3 the application failed to load or start, 78 configuration, 1 anything else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Sequence
+
+from hyperserver import __version__
+from hyperserver.config.load import load_file
+from hyperserver.config.schema import Config, Listen
+from hyperserver.errors import HyperserverError, UsageError
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="hyperserver",
+        description="An ASGI server for HTTP/1.1 on asyncio, uvloop or trio.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("app", nargs="?", metavar="module:attribute", help="the application")
+    parser.add_argument("-c", "--config", metavar="FILE", help="read the configuration from FILE")
+    parser.add_argument(
+        "-b",
+        "--bind",
+        action="append",
+        metavar="ADDRESS",
+        help='"host:port", "[v6]:port", "unix:/path" or "fd:N"; may be repeated',
+    )
+    parser.add_argument(
+        "--worker", choices=("auto", "asyncio", "uvloop", "trio"), help="the event loop"
+    )
+    parser.add_argument(
+        "--http1-engine", choices=("auto", "httptools", "h11"), help="the HTTP/1 parser"
+    )
+    parser.add_argument("--app-dir", metavar="DIR", help="put DIR first on the import path")
+    parser.add_argument(
+        "--factory", action="store_true", default=None, help="the attribute returns the application"
+    )
+    parser.add_argument("--lifespan", choices=("auto", "on", "off"))
+    parser.add_argument("--root-path", metavar="PATH", help="prefix under which a proxy mounts us")
+    parser.add_argument(
+        "--log-level", choices=("debug", "info", "warning", "error", "critical"), default=None
+    )
+    parser.add_argument(
+        "--access-log",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="one line per request on standard output",
+    )
+    parser.add_argument("--version", action="version", version=f"hyperserver {__version__}")
+    return parser
+
+
+def configuration(arguments: argparse.Namespace) -> Config:
+    """The file's configuration, with what the command line says on top."""
+    config = load_file(arguments.config) if arguments.config else Config()
+    changes = {
+        name: value
+        for name in ("app", "app_dir", "factory", "worker", "lifespan", "root_path")
+        if (value := getattr(arguments, name)) is not None
+    }
+    if arguments.bind:
+        changes["listen"] = (Listen(bind=tuple(arguments.bind)),)
+    if arguments.http1_engine:
+        changes["http1"] = dataclasses.replace(config.http1, engine=arguments.http1_engine)
+    log = config.log
+    if arguments.log_level:
+        log = dataclasses.replace(log, level=arguments.log_level)
+    if arguments.access_log is not None:
+        log = dataclasses.replace(log, access=arguments.access_log)
+    config = dataclasses.replace(config, log=log, **changes)
+    if config.app is None:
+        raise UsageError(
+            'no application: name it as "hyperserver package.module:attribute", '
+            "or as `app` in a file given with --config"
+        )
+    return config
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        config = configuration(arguments)
+        from hyperserver.observe.logs import configure
+        from hyperserver.runtime.serve import run
+
+        configure(config.log.level)
+        assert config.app is not None
+        return run(config.app, config)
+    except HyperserverError as error:
+        print(*(f"hyperserver: {line}" for line in _lines(error)), sep="\n", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+
+
+def _lines(error: HyperserverError) -> list[str]:
+    """Several configuration errors have a line each; a traceback stays one block."""
+    text = str(error)
+    return text.splitlines() if error.exit_code == 78 else [text]

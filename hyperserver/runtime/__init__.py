@@ -1,0 +1,1 @@
+"""Ring 3: sockets, clocks, tasks. The only folder that awaits."""

@@ -1,0 +1,88 @@
+"""What asyncio and trio each provide for the byte path; all else goes through anyio.
+
+Per byte and per request, anyio's streams and task groups cost more than the request itself, so
+each event loop has one short file of its own: ``transport_asyncio`` and ``transport_trio``.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Coroutine
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from hyperserver.runtime.connection import Connection
+    from hyperserver.runtime.worker import Worker
+
+
+class Signal(Protocol):
+    """Wakes every task that waits at that moment. It has no memory: re-examine, then wait."""
+
+    async def wait(self) -> None: ...
+    def notify(self) -> None: ...
+
+
+class Transport(Protocol):
+    """A connected byte stream. All methods are synchronous and never raise.
+
+    The transport calls ``data_received``, ``eof_received``, ``writable`` and, exactly once and
+    last, ``connection_lost`` of its ``Connection``.
+    """
+
+    #: More was written than the socket takes; do not write until ``writable`` is called.
+    congested: bool
+
+    def write(self, data: bytes) -> None: ...
+    def unsent(self) -> int:
+        """Bytes written that the kernel has not taken yet."""
+
+    def write_eof(self) -> None:
+        """Half-close after what was written."""
+
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def close(self) -> None:
+        """Close after what was written."""
+
+    def abort(self) -> None:
+        """Close at once, with a TCP reset."""
+
+
+class Backend(Protocol):
+    """An event loop as the worker sees it."""
+
+    #: How the loop and its version are called in the log.
+    name: str
+    #: The exception that means "this task is being cancelled".
+    cancelled: type[BaseException]
+
+    def make_signal(self) -> Signal: ...
+
+    def spawn(self, connection: Connection, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Start an application call in its own task and a fresh copy of the context."""
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """While entered, connections and applications may run; leaving cancels and awaits them."""
+
+    async def listen(self, sock: socket.socket, worker: Worker, backlog: int) -> Listener:
+        """Accept connections from ``sock`` and hand them to ``worker.accept``."""
+
+    def cancel_all(self) -> None:
+        """Cancel every application call."""
+
+
+class Listener(Protocol):
+    def close(self) -> None:
+        """Stop accepting and close the socket."""
+
+
+def tune(sock: socket.socket) -> None:
+    """Answers are whole when they are written: Nagle's algorithm could only delay them."""
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def reset_on_close(sock: socket.socket) -> None:
+    """Make the coming close a TCP reset: the peer must not take it for an orderly end."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")

@@ -1,0 +1,231 @@
+"""The driver of one connection: engine, transport and streams brought together, synchronously.
+
+The transport pushes bytes in; applications push messages in through their streams; either way the
+engine is mutated and then *pumped*: its events are dispatched and its output is written, until
+both are empty. Nothing here awaits, so nothing can interleave; a pump that is asked for while
+one is in progress is left to the one in progress.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from hyperserver.asgi.scope import ScopeContext, http_scope
+from hyperserver.protocol.events import (
+    DataReceived,
+    Event,
+    InputClosed,
+    RequestReceived,
+    RequestRefused,
+    StreamClosed,
+    TrailersReceived,
+)
+from hyperserver.protocol.interface import HIGH_WATER, ByteConnection
+from hyperserver.runtime.stream import Stream
+
+if TYPE_CHECKING:
+    from hyperserver.runtime.backend import Transport
+    from hyperserver.runtime.worker import Worker
+
+
+class Connection:
+    """Owned by its transport, known to its worker from ``accept`` to ``connection_lost``."""
+
+    __slots__ = (
+        "_eof_written",
+        "_lost",
+        "_now",
+        "_pumping",
+        "_reading",
+        "_sent_before",
+        "_stalled_since",
+        "_written",
+        "context",
+        "engine",
+        "streams",
+        "transport",
+        "waiting_writers",
+        "worker",
+    )
+
+    def __init__(
+        self,
+        worker: Worker,
+        transport: Transport,
+        engine: ByteConnection,
+        context: ScopeContext,
+        now: float,
+    ) -> None:
+        self.worker = worker
+        self.transport = transport
+        self.engine = engine
+        self.context = context
+        self.streams: dict[int, Stream] = {}
+        #: Applications whose send() waits for room.
+        self.waiting_writers = 0
+        self._now = now
+        self._pumping = False
+        self._lost = False
+        self._reading = True
+        self._eof_written = False
+        self._written = 0
+        self._sent_before = 0
+        self._stalled_since: float | None = None
+
+    # ---- from the transport --------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        now = self._now = monotonic()
+        self.engine.receive_data(data, now)
+        self.flush()
+
+    def eof_received(self) -> None:
+        self.engine.receive_eof(monotonic())
+        self.flush()
+
+    def writable(self) -> None:
+        """The transport is no longer congested."""
+        self.flush()
+        self._wake_writers()
+
+    def connection_lost(self) -> None:
+        """The transport is closed, by whichever side: every stream that was left is over."""
+        if self._lost:
+            return
+        self._lost = True
+        self.worker.forget(self)
+        for stream in self.streams.values():
+            stream.cycle.closed()
+            stream.wake()
+
+    # ---- from the streams and the worker -------------------------------------------------
+
+    def must_wait(self, stream_id: int) -> bool:
+        """Whether ``send()`` has to wait for the client."""
+        return not self._lost and (
+            self.transport.congested or self.engine.buffered(stream_id) > HIGH_WATER
+        )
+
+    def flush(self) -> None:
+        """Dispatch the engine's events and write its output, until there are none."""
+        if self._pumping or self._lost:
+            return
+        self._pumping = True
+        engine = self.engine
+        transport = self.transport
+        try:
+            while True:
+                events = engine.events()
+                for event in events:
+                    self._dispatch(event)
+                drained = not transport.congested
+                if drained:
+                    data = engine.data_to_send()
+                    while data:
+                        self._written += len(data)
+                        transport.write(data)
+                        if transport.congested:
+                            drained = False
+                            break
+                        data = engine.data_to_send()
+                if not events:
+                    break
+        finally:
+            self._pumping = False
+        if engine.wants_data is not self._reading:
+            self._control_reading()
+        if drained:
+            if self.waiting_writers:
+                self._wake_writers()
+            if engine.output_finished or engine.is_closed:
+                self._end_output()
+
+    def _control_reading(self) -> None:
+        self._reading = self.engine.wants_data
+        if self._reading:
+            self.transport.resume_reading()
+        else:
+            self.transport.pause_reading()
+
+    def _end_output(self) -> None:
+        if self.engine.aborted:
+            self.transport.abort()
+        elif self.engine.is_closed:
+            self.transport.close()
+        elif not self._eof_written:
+            self._eof_written = True
+            self.transport.write_eof()
+
+    def _dispatch(self, event: Event) -> None:
+        kind = type(event)
+        if kind is RequestReceived:
+            assert isinstance(event, RequestReceived)
+            stream = Stream(self, event, self._now)
+            self.streams[event.stream_id] = stream
+            self.worker.start_stream(self, stream.run(http_scope(event, self.context)))
+            return
+        if kind is RequestRefused:
+            assert isinstance(event, RequestRefused)
+            self.worker.log_refusal(self, event)
+            return
+        existing = self.streams.get(event.stream_id)
+        if existing is None:
+            if isinstance(event, DataReceived):
+                self.engine.acknowledge(event.stream_id, len(event.data))
+            return
+        cycle = existing.cycle
+        if isinstance(event, DataReceived):
+            cycle.data_received(event.data, event.end_stream)
+        elif isinstance(event, TrailersReceived):
+            cycle.data_received(b"", True)  # ASGI has no place for request trailers
+        elif isinstance(event, InputClosed):
+            cycle.input_closed()
+        elif isinstance(event, StreamClosed):
+            cycle.closed(event.status)
+        existing.wake()
+
+    def stream_ended(self, stream: Stream) -> None:
+        """The application has returned: send what its end caused, and forget the stream."""
+        del self.streams[stream.request.stream_id]
+        self.worker.end_stream(self, stream)
+        self.flush()
+
+    def _wake_writers(self) -> None:
+        for stream in self.streams.values():
+            stream.wake()
+
+    def shutdown(self) -> None:
+        """Finish what is in flight, begin nothing new."""
+        self.engine.shutdown()
+        self.flush()
+
+    def announce_disconnect(self) -> None:
+        """Tell applications that still run that it is time to end (ASGI ``http.disconnect``)."""
+        for stream in self.streams.values():
+            stream.cycle.input_closed()
+            stream.wake()
+
+    def abort(self) -> None:
+        self.transport.abort()
+
+    # ---- time ----------------------------------------------------------------------------
+
+    def sweep(self, now: float) -> None:
+        """Called by the worker every half second: act on deadlines that have passed."""
+        deadline = self.engine.next_timeout()
+        if deadline is not None and deadline <= now:
+            self.engine.handle_timeout(now)
+            self.flush()
+        unsent = self.transport.unsent()
+        if unsent or self._stalled_since is not None:
+            self._watch_writing(unsent, now)
+
+    def _watch_writing(self, unsent: int, now: float) -> None:
+        """Abort where the peer has taken nothing of what waits for it, for the whole timeout."""
+        sent = self._written - unsent
+        if not unsent or sent != self._sent_before or self._stalled_since is None:
+            self._sent_before = sent
+            self._stalled_since = now if unsent else None
+        elif now - self._stalled_since >= self.worker.config.timeouts.write:
+            self.transport.abort()

@@ -1,0 +1,105 @@
+"""Running the application's lifespan: one task that outlives every request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
+
+from hyperserver.asgi.lifespan import LifespanCycle, LifespanState
+from hyperserver.asgi.types import ASGIApplication, Message
+from hyperserver.errors import AppError
+from hyperserver.observe.logs import logger
+
+_WAITING = (LifespanState.STARTING, LifespanState.STOPPING)
+
+
+class Lifespan:
+    """``startup`` before the first connection, ``shutdown`` after the last.
+
+    ``mode`` is ``auto``, ``on`` or ``off``; ``state`` is the application's namespace, None where
+    it has no lifespan.
+    """
+
+    def __init__(self, app: ASGIApplication, mode: str) -> None:
+        self._app = app
+        self._mode = mode
+        self._cycle = LifespanCycle()
+        self._changed = anyio.Event()
+        self._failure: BaseException | None = None
+
+    @property
+    def state(self) -> dict[str, Any] | None:
+        supported = self._cycle.state is LifespanState.STARTED
+        return self._cycle.application_state if supported else None
+
+    async def startup(self, tasks: TaskGroup, timeout: float) -> None:
+        """Raises AppError if the application refuses to start or takes too long."""
+        if self._mode == "off":
+            return
+        self._cycle.startup()
+        tasks.start_soon(self._run)
+        with anyio.move_on_after(timeout):
+            await self._settled()
+        state = self._cycle.state
+        if state is LifespanState.STARTING:
+            raise AppError(f"the application's startup took longer than {timeout:g} s")
+        if state is LifespanState.FAILED:
+            raise AppError(f"the application failed to start: {self._cycle.message or '(no message)'}")
+        if state is LifespanState.UNSUPPORTED:
+            if self._mode == "on":
+                raise AppError(
+                    f"the application does not support lifespan: {self._failure!r}"
+                    if self._failure
+                    else "the application does not support lifespan: it returned at once"
+                ) from self._failure
+            logger.info("the application does not support lifespan; serving without it")
+
+    async def shutdown(self, timeout: float) -> bool:
+        """Whether the application ended as it should; what went wrong is logged."""
+        if self._cycle.state is not LifespanState.STARTED:
+            return True
+        self._cycle.shutdown()
+        self._notify()
+        with anyio.move_on_after(timeout):
+            await self._settled()
+        state = self._cycle.state
+        if state is LifespanState.STOPPING:
+            logger.error("the application's shutdown took longer than %g s", timeout)
+        elif state is LifespanState.FAILED:
+            logger.error("the application failed to shut down: %s", self._cycle.message)
+        return state is LifespanState.STOPPED
+
+    async def _run(self) -> None:
+        cycle = self._cycle
+        try:
+            await self._app(cycle.scope, self._receive, self._send)
+        except Exception as error:  # noqa: BLE001 - "the server must continue"
+            self._failure = error
+            if cycle.state in (LifespanState.STARTED, LifespanState.STOPPING):
+                logger.error("exception in the application's lifespan", exc_info=error)
+            elif cycle.state is LifespanState.STARTING:
+                logger.debug("exception in the application's lifespan", exc_info=error)
+        finally:
+            cycle.ended()
+            self._notify()
+
+    async def _receive(self) -> dict[str, Any]:
+        while True:
+            message = self._cycle.receive()
+            if message is not None:
+                return message
+            await self._changed.wait()
+
+    async def _send(self, message: Message) -> None:
+        self._cycle.send(message)
+        self._notify()
+
+    async def _settled(self) -> None:
+        while self._cycle.state in _WAITING:
+            await self._changed.wait()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()

@@ -1,0 +1,169 @@
+"""Opening the sockets that a configuration names."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import socket
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from hyperserver.asgi.scope import Address
+from hyperserver.config.schema import Listen
+from hyperserver.errors import ConfigError, ListenError
+
+_HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:]*)):(?P<port>\d{1,5})")
+
+
+@dataclass(slots=True)
+class OpenSocket:
+    """A bound socket. ``server`` is what scopes say of it, ``url`` what the log says.
+
+    ``path`` is the file of a Unix socket that is ours to remove.
+    """
+
+    sock: socket.socket
+    server: Address
+    url: str
+    backlog: int
+    path: str | None = None
+
+    def unlink(self) -> None:
+        """Remove the socket file, if it is still the one we made."""
+        if self.path is not None:
+            try:
+                os.unlink(self.path)
+            except OSError:
+                pass
+
+
+def open_all(listens: tuple[Listen, ...]) -> list[OpenSocket]:
+    """Open every address, or none. Raises ConfigError, ListenError."""
+    opened: list[OpenSocket] = []
+    try:
+        for listen in listens:
+            for bind in listen.bind:
+                opened += _open(bind, listen)
+    except BaseException:
+        close_all(opened)
+        raise
+    return opened
+
+
+def close_all(sockets: list[OpenSocket]) -> None:
+    for opened in sockets:
+        opened.sock.close()
+        opened.unlink()
+
+
+def _open(bind: str, listen: Listen) -> list[OpenSocket]:
+    if bind.startswith("unix:"):
+        return [_open_unix(bind.removeprefix("unix:"), listen)]
+    if bind.startswith("fd:"):
+        return [_open_fd(bind.removeprefix("fd:").removeprefix("//"), listen)]
+    match = _HOST_PORT.fullmatch(bind)
+    if match is None or int(match["port"]) > 65_535:
+        raise ConfigError(
+            f'bind: {bind!r} is not an address; write "host:port", "[v6]:port", '
+            '"unix:/path" or "fd:N"'
+        )
+    return _open_tcp(bind, match["v6"] or match["host"] or "0.0.0.0", int(match["port"]), listen)
+
+
+def _open_tcp(bind: str, host: str, port: int, listen: Listen) -> list[OpenSocket]:
+    """One socket per address that ``host`` resolves to; port 0 is resolved once for all."""
+    try:
+        found = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
+        )
+    except socket.gaierror as error:
+        raise ListenError(f"cannot listen on {bind}: {error.strerror}") from None
+    opened: list[OpenSocket] = []
+    for family, kind, protocol, _, address in dict.fromkeys(found):
+        target = (address[0], opened[0].server[1] if opened and port == 0 else port)
+        sock = socket.socket(family, kind, protocol)
+        try:
+            if os.name == "posix":
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:  # "0.0.0.0" and "::" must be able to stand together
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind((*target, *address[2:]))
+            sock.setblocking(False)
+        except OSError as error:
+            sock.close()
+            if opened and error.errno == errno.EADDRNOTAVAIL:
+                continue  # the name has an address of a family that this machine lacks
+            close_all(opened)
+            raise _listen_error(bind, error) from None
+        opened.append(_describe(sock, listen))
+    return opened
+
+
+def _describe(sock: socket.socket, listen: Listen) -> OpenSocket:
+    name = sock.getsockname()
+    if isinstance(name, tuple):
+        host, port = name[0], name[1]
+        shown = f"[{host}]" if ":" in host else host
+        return OpenSocket(sock, (host, port), f"http://{shown}:{port}", listen.backlog)
+    path = os.fsdecode(name)
+    return OpenSocket(sock, (path, None), f"unix:{path}", listen.backlog)
+
+
+def _open_fd(number: str, listen: Listen) -> OpenSocket:
+    try:
+        sock = socket.socket(fileno=int(number))
+    except ValueError:
+        raise ConfigError(f'bind: "fd:{number}" needs a file descriptor number') from None
+    except OSError as error:
+        raise ListenError(f"cannot listen on fd:{number}: {error.strerror}") from None
+    sock.setblocking(False)
+    return _describe(sock, listen)
+
+
+def _open_unix(path: str, listen: Listen) -> OpenSocket:
+    """Bind beside ``path``, set the mode, then rename: the socket appears whole or not at all."""
+    if not hasattr(socket, "AF_UNIX"):
+        raise ConfigError(f"bind: unix:{path}: this platform has no Unix sockets")
+    _refuse_live(path)
+    temporary = f"{path}.{os.getpid()}"
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        Path(temporary).unlink(missing_ok=True)
+        sock.bind(temporary)
+        os.chmod(temporary, listen.mode)
+        sock.listen(listen.backlog)
+        os.rename(temporary, path)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        Path(temporary).unlink(missing_ok=True)
+        raise _listen_error(f"unix:{path}", error) from None
+    return OpenSocket(sock, (path, None), f"unix:{path}", listen.backlog, path)
+
+
+def _refuse_live(path: str) -> None:
+    """A stale socket may be replaced; a live one, or another kind of file, may not."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise ListenError(f"cannot listen on unix:{path}: the file exists and is not a socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            return
+    raise ListenError(f"cannot listen on unix:{path}: address already in use")
+
+
+def _listen_error(bind: str, error: OSError) -> ListenError:
+    text = os.strerror(error.errno).lower() if error.errno else str(error)
+    hint = ""
+    if error.errno == errno.EADDRINUSE:
+        hint = "; another program listens there, choose another port with --bind"
+    elif error.errno == errno.EACCES:
+        hint = "; ports below 1024 need privileges" if not bind.startswith("unix:") else ""
+    return ListenError(f"cannot listen on {bind}: {text}{hint}")

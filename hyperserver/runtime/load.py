@@ -1,0 +1,70 @@
+"""Finding the application that ``package.module:attribute`` names."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from pathlib import Path
+from typing import cast
+
+from hyperserver.asgi.types import ASGIApplication
+from hyperserver.errors import AppError
+
+
+def load_app(target: str, app_dir: str = ".", *, factory: bool = False) -> ASGIApplication:
+    """Import ``target`` with ``app_dir`` first on the import path.
+
+    Raises AppError with one line that says what is wrong; where the application's own code
+    raised, its traceback is in the message.
+    """
+    module_name, _, attribute = target.partition(":")
+    if not module_name or not attribute:
+        raise AppError(f'cannot load {target!r}: write it as "package.module:attribute"')
+    directory = str(Path(app_dir).resolve())
+    if directory not in sys.path:
+        sys.path.insert(0, directory)
+    found: object = _import(module_name, target, directory)
+    for name in attribute.split("."):
+        if not hasattr(found, name):
+            raise AppError(f"cannot load {target!r}: {module_name!r} has no attribute {attribute!r}")
+        found = getattr(found, name)
+    if factory:
+        if not callable(found):
+            raise AppError(f"cannot load {target!r}: the factory is not callable")
+        try:
+            found = found()
+        except Exception as error:
+            raise AppError(f"the factory {target!r} failed:\n{_traceback(error)}") from None
+    if not callable(found):
+        hint = "" if factory else "; is it a factory? then add --factory"
+        raise AppError(
+            f"cannot load {target!r}: {type(found).__name__} object is not callable{hint}"
+        )
+    return cast("ASGIApplication", found)
+
+
+def _import(module_name: str, target: str, directory: str) -> object:
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # missing is the module that was asked for (or a parent), not one that it imports
+        if error.name and (module_name == error.name or module_name.startswith(error.name + ".")):
+            raise AppError(
+                f"cannot load {target!r}: no module named {error.name!r} in {directory} "
+                "or on the import path; use --app-dir to add a directory"
+            ) from None
+        raise AppError(f"importing {module_name!r} failed:\n{_traceback(error)}") from None
+    except Exception as error:
+        raise AppError(f"importing {module_name!r} failed:\n{_traceback(error)}") from None
+
+
+def _traceback(error: BaseException) -> str:
+    """The traceback from the application's first frame on."""
+    entries = error.__traceback__
+    while entries is not None and (
+        entries.tb_frame.f_code.co_filename == __file__
+        or "importlib" in entries.tb_frame.f_code.co_filename
+    ):
+        entries = entries.tb_next
+    return "".join(traceback.format_exception(type(error), error, entries)).rstrip()

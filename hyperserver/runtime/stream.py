@@ -1,0 +1,114 @@
+"""Running the application for one stream: its ``receive``, its ``send``, and its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hyperserver.asgi.http import HTTPCycle
+from hyperserver.errors import ClientDisconnected
+from hyperserver.observe.logs import logger
+from hyperserver.runtime.backend import Signal
+
+if TYPE_CHECKING:
+    from hyperserver.asgi.types import Message
+    from hyperserver.protocol.events import RequestReceived
+    from hyperserver.runtime.connection import Connection
+
+
+class Stream:
+    """One request with its application call.
+
+    The cycle decides, the stream waits: both of its conditions ("there is a message", "there is
+    room to write") are re-examined after every wake-up, so one signal serves both.
+    """
+
+    __slots__ = ("_signal", "connection", "cycle", "request", "started_at")
+
+    def __init__(
+        self, connection: Connection, request: RequestReceived, started_at: float
+    ) -> None:
+        self.connection = connection
+        self.request = request
+        self.cycle = HTTPCycle(connection.engine, request)
+        self.started_at = started_at
+        self._signal: Signal | None = None
+
+    async def receive(self) -> dict[str, Any]:
+        """ASGI ``receive``. A message that is ready is returned without a checkpoint."""
+        message = self.cycle.receive()
+        while message is None:
+            self.connection.flush()  # a 100 (Continue) may be due
+            await self._wait()
+            message = self.cycle.receive()
+        if message.get("body"):
+            self.connection.flush()  # credit may have to be returned, reading resumed
+        return message
+
+    async def send(self, message: Message) -> None:
+        """ASGI ``send``: waits while the client takes less than the application gives."""
+        cycle = self.cycle
+        cycle.send(message)
+        connection = self.connection
+        connection.flush()
+        stream_id = self.request.stream_id
+        while connection.must_wait(stream_id) and not cycle.gone:
+            connection.waiting_writers += 1
+            try:
+                await self._wait()
+            finally:
+                connection.waiting_writers -= 1
+
+    async def _wait(self) -> None:
+        if self._signal is None:
+            self._signal = self.connection.worker.backend.make_signal()
+        await self._signal.wait()
+
+    def wake(self) -> None:
+        """Something that the application may be waiting for has changed."""
+        if self._signal is not None:
+            self._signal.notify()
+
+    async def run(self, scope: dict[str, Any]) -> None:
+        """Call the application and see its stream to a clean end, whatever it does.
+
+        An exception costs this stream only. Of what an application can raise, nothing leaves
+        here but the cancellation of the worker's own tasks.
+        """
+        worker = self.connection.worker
+        failure: BaseException | None = None
+        try:
+            result = await worker.app(scope, self.receive, self.send)
+            if result is not None:
+                logger.warning(
+                    "the application returned %s; ASGI ignores it", type(result).__name__
+                )
+        except BaseException as error:  # noqa: BLE001 - SystemExit must not end the server either
+            failure = error
+        gone = self.cycle.gone
+        complete = self.cycle.finish()
+        self.connection.stream_ended(self)
+        if failure is not None:
+            if isinstance(failure, worker.backend.cancelled):
+                raise failure
+            if isinstance(failure, KeyboardInterrupt):
+                raise failure
+            if not (gone and is_disconnect(failure)):
+                logger.error(
+                    "exception in the application: %s %s",
+                    self.request.method,
+                    self.request.target.decode("ascii", "replace"),
+                    exc_info=failure,
+                )
+        elif not complete and not gone:
+            logger.error(
+                "the application returned without completing its response: %s %s",
+                self.request.method,
+                self.request.target.decode("ascii", "replace"),
+            )
+
+
+def is_disconnect(error: BaseException) -> bool:
+    """Whether ``error`` is only our own news of a lost client, alone or in groups."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_disconnect(inner) for inner in error.exceptions)
+    return isinstance(error, ClientDisconnected)

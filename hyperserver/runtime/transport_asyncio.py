@@ -1,0 +1,156 @@
+"""The byte path on asyncio and uvloop: an ``asyncio.Protocol`` that pushes into ``Connection``."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from hyperserver.protocol.interface import HIGH_WATER
+from hyperserver.runtime.backend import reset_on_close
+
+if TYPE_CHECKING:
+    from hyperserver.runtime.connection import Connection
+    from hyperserver.runtime.worker import Worker
+
+
+class AsyncioSignal:
+    """One future per waiting task, so that cancelling one does not disturb another."""
+
+    __slots__ = ("_futures", "_loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._futures: list[asyncio.Future[None]] = []
+
+    async def wait(self) -> None:
+        future = self._loop.create_future()
+        self._futures.append(future)
+        try:
+            await future
+        finally:
+            self._futures.remove(future)
+
+    def notify(self) -> None:
+        for future in self._futures:
+            if not future.done():
+                future.set_result(None)
+
+
+class AsyncioTransport(asyncio.Protocol):
+    """Adapts the loop's callbacks to a ``Connection``, and its commands to the loop's transport."""
+
+    __slots__ = ("_connection", "_transport", "_worker", "congested")
+
+    _connection: Connection
+    _transport: asyncio.Transport
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self.congested = False
+
+    # ---- called by the loop --------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=HIGH_WATER)
+        sock = transport.get_extra_info("socket")
+        self._connection = self._worker.accept(self, sock)
+
+    def data_received(self, data: bytes) -> None:
+        self._connection.data_received(data)
+
+    def eof_received(self) -> bool:
+        self._connection.eof_received()
+        return True  # half-close: the sending side stays open until the engine is done
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connection.connection_lost()
+
+    def pause_writing(self) -> None:
+        self.congested = True
+
+    def resume_writing(self) -> None:
+        self.congested = False
+        self._connection.writable()
+
+    # ---- called by the connection --------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        self._transport.write(data)
+
+    def unsent(self) -> int:
+        return self._transport.get_write_buffer_size()
+
+    def write_eof(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.write_eof()
+
+    def pause_reading(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def abort(self) -> None:
+        if not self._transport.is_closing():
+            try:
+                reset_on_close(self._transport.get_extra_info("socket"))
+            except OSError:
+                pass
+        self._transport.abort()
+
+
+class AsyncioBackend:
+    """asyncio's own loop, or uvloop's."""
+
+    cancelled: type[BaseException] = asyncio.CancelledError
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        module = type(self._loop).__module__.partition(".")[0]
+        if module == "uvloop":
+            self.name = f"uvloop {sys.modules['uvloop'].__version__}"
+        else:
+            self.name = "asyncio"
+
+    def make_signal(self) -> AsyncioSignal:
+        return AsyncioSignal(self._loop)
+
+    def spawn(self, connection: Connection, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            self.cancel_all()
+            while self._tasks:
+                await asyncio.wait(self._tasks)
+
+    async def listen(
+        self, sock: socket.socket, worker: Worker, backlog: int
+    ) -> asyncio.AbstractServer:
+        def make_transport() -> AsyncioTransport:
+            return AsyncioTransport(worker)
+
+        if hasattr(socket, "AF_UNIX") and sock.family == socket.AF_UNIX:
+            return await self._loop.create_unix_server(make_transport, sock=sock, backlog=backlog)
+        return await self._loop.create_server(make_transport, sock=sock, backlog=backlog)
+
+    def cancel_all(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()

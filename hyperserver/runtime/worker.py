@@ -1,0 +1,279 @@
+"""One event loop that serves: from open sockets to a clean end.
+
+The end is bounded and in stages: stop accepting; finish what is in flight; after the disconnect
+grace, tell what still runs ``http.disconnect``; at the drain timeout, cancel; then the lifespan's
+shutdown. ``force`` skips to the cancelling.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import sniffio
+
+from hyperserver.asgi.scope import Address, ScopeContext
+from hyperserver.errors import AppError
+from hyperserver.observe.access_log import AccessLog
+from hyperserver.observe.logs import logger
+from hyperserver.protocol.interface import Limits, ResponseDefaults
+from hyperserver.protocol.negotiate import choose_engines, open_connection
+from hyperserver.runtime.backend import Backend, Listener, Transport
+from hyperserver.runtime.connection import Connection
+from hyperserver.runtime.lifespan import Lifespan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hyperserver.asgi.types import ASGIApplication
+    from hyperserver.config.schema import Config
+    from hyperserver.protocol.events import RequestRefused
+    from hyperserver.runtime.listeners import OpenSocket
+    from hyperserver.runtime.stream import Stream
+
+#: Seconds between two sweeps over all deadlines; how late a timeout may come.
+SWEEP_INTERVAL = 0.5
+#: How long cancelled applications may take to end before the worker gives up on them.
+CANCEL_PATIENCE = 0.5
+
+
+def make_backend() -> Backend:
+    """The byte path of the running event loop."""
+    if sniffio.current_async_library() == "trio":
+        from hyperserver.runtime.transport_trio import TrioBackend
+
+        return TrioBackend()
+    from hyperserver.runtime.transport_asyncio import AsyncioBackend
+
+    return AsyncioBackend()
+
+
+class Worker:
+    """Serves ``app`` on open sockets until ``stop`` is called."""
+
+    def __init__(self, app: ASGIApplication, config: Config) -> None:
+        self.app = app
+        self.config = config
+        self.backend = make_backend()
+        self.access_log = AccessLog(sys.stdout) if config.log.access else None
+        self.engines = choose_engines(config.http1.engine)
+        self._connections: set[Connection] = set()
+        self._active_streams = 0
+        self._limits = Limits(
+            max_head_size=config.limits.request_head,
+            max_target_size=config.limits.request_target,
+            max_fields=config.limits.request_fields,
+            max_body_size=config.limits.request_body,
+            request_head_timeout=config.timeouts.request_head,
+            keep_alive_timeout=config.timeouts.keep_alive,
+            request_body_timeout=config.timeouts.request_body,
+            min_body_rate=config.timeouts.min_body_rate,
+            linger_timeout=config.timeouts.linger,
+        )
+        self._defaults = ResponseDefaults(b"hyperserver" if config.server_header else None)
+        self._servers: dict[object, Address] = {}
+        self._state: dict[str, Any] | None = None
+        self._stopping = anyio.Event()
+        self._forced = anyio.Event()
+        self._idle = anyio.Event()
+        self._draining = False
+
+    # ---- the life of the worker ----------------------------------------------------------
+
+    async def run(
+        self,
+        sockets: list[OpenSocket],
+        *,
+        on_ready: Callable[[], None],
+        on_stuck: Callable[[], None] | None = None,
+    ) -> bool:
+        """Serve; whether the end was clean.
+
+        ``on_ready`` is called once connections are accepted; ``on_stuck`` if applications
+        neither end nor give way to cancellation (it may end the process). Raises AppError if
+        the application refuses to start.
+        """
+        timeouts = self.config.timeouts
+        lifespan = Lifespan(self.app, self.config.lifespan)
+        self._refresh_date()
+        failure: AppError | None = None
+        clean = True
+        async with anyio.create_task_group() as tasks:
+            try:
+                await lifespan.startup(tasks, timeouts.startup)
+                self._state = lifespan.state
+                async with AsyncExitStack() as stack:
+                    await stack.enter_async_context(self.backend.running())
+                    listeners = [await self._listen(opened) for opened in sockets]
+                    tasks.start_soon(self._sweep_forever)
+                    on_ready()
+                    try:
+                        await self._stopping.wait()
+                        clean = await self._drain(listeners)
+                    finally:
+                        self._end(listeners, tasks, on_stuck)
+                with anyio.CancelScope(shield=True):
+                    clean = await lifespan.shutdown(timeouts.shutdown) and clean
+            except AppError as error:
+                failure = error  # not raised here: a task group would wrap it in a group
+            finally:
+                tasks.cancel_scope.cancel()
+                if self.access_log is not None:
+                    self.access_log.flush()
+        if failure is not None:
+            raise failure
+        return clean
+
+    def stop(self) -> None:
+        """Begin the graceful end."""
+        self._stopping.set()
+
+    def force(self) -> None:
+        """Do not wait for what is in flight."""
+        self._stopping.set()
+        self._forced.set()
+        self._idle.set()
+
+    async def _listen(self, opened: OpenSocket) -> Listener:
+        self._servers[opened.sock.getsockname()] = opened.server
+        return await self.backend.listen(opened.sock, self, opened.backlog)
+
+    async def _drain(self, listeners: list[Listener]) -> bool:
+        """Wait for connections and applications to end; False if some had to be cut off."""
+        timeouts = self.config.timeouts
+        self._draining = True
+        for listener in listeners:
+            listener.close()
+        listeners.clear()
+        for connection in list(self._connections):
+            connection.shutdown()
+        self._check_idle()
+        with anyio.move_on_after(min(timeouts.disconnect_grace, timeouts.drain)):
+            await self._idle.wait()
+        if not self._idle.is_set():
+            for connection in list(self._connections):
+                connection.announce_disconnect()
+            with anyio.move_on_after(max(0.0, timeouts.drain - timeouts.disconnect_grace)):
+                await self._idle.wait()
+        return self._active_streams == 0
+
+    def _end(
+        self,
+        listeners: list[Listener],
+        tasks: anyio.abc.TaskGroup,
+        on_stuck: Callable[[], None] | None,
+    ) -> None:
+        """Cut off what is left. Synchronous: this may run while being cancelled."""
+        for listener in listeners:
+            listener.close()
+        if self._active_streams:
+            logger.warning("cancelling %d unfinished request(s)", self._active_streams)
+            if on_stuck is not None:
+                tasks.start_soon(self._watch_end, on_stuck)
+        for connection in list(self._connections):
+            connection.abort()
+        self.backend.cancel_all()
+
+    async def _watch_end(self, on_stuck: Callable[[], None]) -> None:
+        """Applications were cancelled: report if they go on regardless."""
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(CANCEL_PATIENCE)
+        if self._active_streams:
+            logger.error(
+                "%d request(s) ignore their cancellation; leaving them", self._active_streams
+            )
+            if self.access_log is not None:
+                self.access_log.flush()
+            on_stuck()
+
+    # ---- what connections call -----------------------------------------------------------
+
+    def accept(self, transport: Transport, sock: socket.socket) -> Connection:
+        """A transport is connected: give it an engine and keep an eye on it."""
+        now = time.monotonic()
+        try:
+            peer = sock.getpeername()
+        except OSError:
+            peer = None  # gone already; the transport will find out
+        name = sock.getsockname()
+        server = self._servers.get(name)
+        if server is None:
+            server = (name[0], name[1]) if isinstance(name, tuple) else (str(name), None)
+        client = (peer[0].partition("%")[0], peer[1]) if isinstance(peer, tuple) else None
+        connection = Connection(
+            self,
+            transport,
+            open_connection(self.engines, self._limits, self._defaults, "http", now),
+            ScopeContext(client, server, self.config.root_path, self._state),
+            now,
+        )
+        self._connections.add(connection)
+        if self._draining:
+            connection.engine.shutdown()
+        return connection
+
+    def forget(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if self._draining:
+            self._check_idle()
+
+    def start_stream(self, connection: Connection, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._active_streams += 1
+        self.backend.spawn(connection, coroutine)
+
+    def end_stream(self, connection: Connection, stream: Stream) -> None:
+        """An application call has ended, one way or another."""
+        self._active_streams -= 1
+        if self.access_log is not None:
+            request = stream.request
+            cycle = stream.cycle
+            self.access_log.request(
+                connection.context.client,
+                request.method,
+                request.target,
+                request.http_version,
+                cycle.status,
+                cycle.bytes_sent,
+                time.monotonic() - stream.started_at,
+                "disconnected" if cycle.gone else "",
+            )
+        if self._draining:
+            self._check_idle()
+
+    def log_refusal(self, connection: Connection, refusal: RequestRefused) -> None:
+        if self.access_log is not None:
+            self.access_log.refused(
+                connection.context.client,
+                refusal.method,
+                refusal.target,
+                refusal.http_version,
+                refusal.status,
+                refusal.reason,
+            )
+
+    def _check_idle(self) -> None:
+        if not self._connections and not self._active_streams:
+            self._idle.set()
+
+    # ---- time ----------------------------------------------------------------------------
+
+    async def _sweep_forever(self) -> None:
+        """The only timer: every deadline of every connection is data that it compares."""
+        while True:
+            await anyio.sleep(SWEEP_INTERVAL)
+            now = time.monotonic()
+            self._refresh_date()
+            for connection in list(self._connections):
+                connection.sweep(now)
+            if self.access_log is not None:
+                self.access_log.flush()
+
+    def _refresh_date(self) -> None:
+        if self.config.date_header:
+            self._defaults.set_date(formatdate(usegmt=True).encode())
