@@ -41,49 +41,36 @@ class HTTPCycle:
     body bytes handed to the engine.
     """
 
-    __slots__ = (
-        "_connection",
-        "_content_length",
-        "_continue_due",
-        "_ended",
-        "_headers",
-        "_input_closed",
-        "_method",
-        "_pieces",
-        "_request_headers",
-        "_started",
-        "_state",
-        "_stream_id",
-        "_trailer_fields",
-        "_wants_trailers",
-        "bytes_sent",
-        "gone",
-        "request_complete",
-        "status",
-    )
+    # Most requests leave most of these alone: class attributes are defaults that cost nothing.
+
+    #: The client cannot be reached: send() raises.
+    gone = False
+    status = 0
+    bytes_sent = 0
+    _state = _START
+    _headers: Headers
+    _content_length: int | None = None
+    _wants_trailers = False
+    _trailer_fields: Headers
+    _pieces: list[bytes] | None = None  # body received and not yet handed out
+    _ended = False  # the final http.request has been handed out
+    _input_closed = False
+    _continue_due = False
 
     def __init__(self, connection: HTTPConnection, event: RequestReceived) -> None:
         self._connection = connection
+        self._request = event
         self._stream_id = event.stream_id
-        self._method = event.method
-        self._request_headers = event.headers
         self.request_complete = event.end_stream
-        self._pieces: list[bytes] = []
-        self._ended = False  # the final http.request has been handed out
-        self._input_closed = False
-        #: The client cannot be reached: send() raises.
-        self.gone = False
-        self._continue_due = not event.end_stream and event.http_version != "1.0"
-        self._state = _START
-        self.status = 0
-        self.bytes_sent = 0
-        self._wants_trailers = False
+        if not event.end_stream:
+            self._pieces = []
+            self._continue_due = event.http_version != "1.0"
 
     # ---- from the engine -----------------------------------------------------------------
 
     def data_received(self, data: bytes, end_stream: bool) -> None:
         self._continue_due = False
-        if data:
+        if data and self._pieces is not None:
             self._pieces.append(data)
         if end_stream:
             self.request_complete = True
@@ -94,7 +81,7 @@ class HTTPCycle:
     def closed(self, status: int = 0) -> None:
         """The stream is gone; ``status`` is what the engine answered in our place, if it did."""
         self.gone = True
-        self._pieces.clear()
+        self._pieces = None
         if status:
             self.status = status
 
@@ -137,26 +124,27 @@ class HTTPCycle:
     def _send_continue(self) -> None:
         """The application wants the body: tell a client that waits for the word (RFC 9110 §10.1.1)."""
         self._continue_due = False
-        for name, _ in self._request_headers:
+        for name, _ in self._request.headers:
             if name == b"expect":
                 self._connection.send_informational(self._stream_id, 100, [])
                 return
 
-    def send(self, message: Message) -> None:
-        """Take one message.
+    def send(self, message: Message) -> bool:
+        """Take one message; whether it made the engine do anything.
 
         Raises ClientDisconnected once the client is gone, LocalProtocolError for a message
         that is malformed, unknown or out of order.
         """
         if self._state == _COMPLETE:
-            return  # "any further messages on the channel will be ignored"
+            return False  # "any further messages on the channel will be ignored"
         if self.gone:
             raise ClientDisconnected
         kind = message.get("type")
+        if kind == "http.response.start":
+            self._send_start(message)
+            return False
         if kind == "http.response.body":
             self._send_body(message.get("body", b""), bool(message.get("more_body", False)))
-        elif kind == "http.response.start":
-            self._send_start(message)
         elif kind == "http.response.trailers":
             self._send_trailers(message)
         elif kind == "http.response.early_hint":
@@ -165,6 +153,7 @@ class HTTPCycle:
             raise LocalProtocolError("an ASGI message needs a 'type'")
         else:
             raise LocalProtocolError(f"unknown ASGI message type {kind!r} in an http scope")
+        return True
 
     def _send_start(self, message: Message) -> None:
         if self._state != _START:
@@ -207,7 +196,8 @@ class HTTPCycle:
                 if state == _START
                 else "http.response.body after the last one"
             )
-        self._check_length(len(body), more_body)
+        if self._content_length is not None:
+            self._check_length(self._content_length, self.bytes_sent + len(body), more_body)
         connection = self._connection
         ends = not more_body and not self._wants_trailers
         if state == _HELD:
@@ -222,27 +212,23 @@ class HTTPCycle:
             self._state = _COMPLETE
         elif not more_body:
             self._state = _TRAILERS
-            self._trailer_fields: Headers = []
+            self._trailer_fields = []
 
-    def _has_content(self) -> bool:
-        return self._method != "HEAD" and self.status != 204 and self.status != 304
-
-    def _check_length(self, n: int, more_body: bool) -> None:
+    def _check_length(self, length: int, sent: int, more_body: bool) -> None:
         """A body must be as long as its Content-Length says (RFC 9112 §6.3, RFC 9113 §8.1.1)."""
-        length = self._content_length
-        if length is None or not self._has_content():
+        if sent == length or (sent < length and more_body):
             return
-        sent = self.bytes_sent + n
-        if sent > length or (sent < length and not more_body):
-            if self._state == _BODY:
-                self.gone = True
-                self._connection.reset_stream(self._stream_id, "wrong content length")
-            which = "longer" if sent > length else "shorter"
-            raise LocalProtocolError(f"the body is {which} than its content-length of {length}")
+        if self._request.method == "HEAD" or self.status == 204 or self.status == 304:
+            return  # whatever the application sends, the response has no content
+        if self._state == _BODY:
+            self.gone = True
+            self._connection.reset_stream(self._stream_id, "wrong content length")
+        which = "longer" if sent > length else "shorter"
+        raise LocalProtocolError(f"the body is {which} than its content-length of {length}")
 
     def _add_content_length(self, body: bytes) -> None:
         """The body is whole: say how long it is, as a GET would have been told for a HEAD."""
-        if self.status != 204 and self.status != 304 and (body or self._method != "HEAD"):
+        if self.status != 204 and self.status != 304 and (body or self._request.method != "HEAD"):
             self._headers.append((b"content-length", b"%d" % len(body)))
 
     def _send_trailers(self, message: Message) -> None:
@@ -256,7 +242,7 @@ class HTTPCycle:
             return
         wanted = any(
             name == b"te" and b"trailers" in fields.tokens(value)
-            for name, value in self._request_headers
+            for name, value in self._request.headers
         )
         self._state = _COMPLETE
         self._connection.send_trailers(self._stream_id, self._trailer_fields if wanted else [])

@@ -7,12 +7,11 @@ each event loop has one short file of its own: ``transport_asyncio`` and ``trans
 from __future__ import annotations
 
 import socket
-from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from hyperserver.runtime.connection import Connection
+    from hyperserver.runtime.stream import Stream
     from hyperserver.runtime.worker import Worker
 
 
@@ -59,17 +58,17 @@ class Backend(Protocol):
 
     def make_signal(self) -> Signal: ...
 
-    def spawn(self, connection: Connection, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Start an application call in its own task and a fresh copy of the context."""
+    def spawn(self, stream: Stream, scope: dict[str, Any]) -> None:
+        """Start ``stream.run(scope)`` in its own task and a fresh copy of the context."""
 
-    def running(self) -> AbstractAsyncContextManager[None]:
-        """While entered, connections and applications may run; leaving cancels and awaits them."""
+    def running(self, streams: set[Stream]) -> AbstractAsyncContextManager[None]:
+        """While entered, connections and ``streams`` may run; leaving cancels and awaits them."""
 
     async def listen(self, sock: socket.socket, worker: Worker, backlog: int) -> Listener:
         """Accept connections from ``sock`` and hand them to ``worker.accept``."""
 
-    def cancel_all(self) -> None:
-        """Cancel every application call."""
+    def cancel(self, streams: set[Stream]) -> None:
+        """Cancel all application calls, which are ``streams``."""
 
 
 class Listener(Protocol):

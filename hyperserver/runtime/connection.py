@@ -12,6 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from hyperserver.asgi.scope import ScopeContext, http_scope
+from hyperserver.observe.logs import logger
 from hyperserver.protocol.events import (
     DataReceived,
     Event,
@@ -77,12 +78,23 @@ class Connection:
 
     def data_received(self, data: bytes) -> None:
         now = self._now = monotonic()
-        self.engine.receive_data(data, now)
-        self.flush()
+        try:
+            self.engine.receive_data(data, now)
+            self.flush()
+        except Exception:  # noqa: BLE001
+            self._contain()
 
     def eof_received(self) -> None:
-        self.engine.receive_eof(monotonic())
-        self.flush()
+        try:
+            self.engine.receive_eof(monotonic())
+            self.flush()
+        except Exception:  # noqa: BLE001
+            self._contain()
+
+    def _contain(self) -> None:
+        """A bug of ours costs this connection and nothing else."""
+        logger.exception("internal error; closing the connection from %s", self.context.client)
+        self.transport.abort()
 
     def writable(self) -> None:
         """The transport is no longer congested."""
@@ -95,7 +107,7 @@ class Connection:
             return
         self._lost = True
         self.worker.forget(self)
-        for stream in self.streams.values():
+        for stream in list(self.streams.values()):
             stream.cycle.closed()
             stream.wake()
 
@@ -115,31 +127,20 @@ class Connection:
         engine = self.engine
         transport = self.transport
         try:
-            while True:
-                events = engine.events()
+            events = engine.events()
+            while events:  # an application that starts eagerly may cause more
                 for event in events:
                     self._dispatch(event)
-                drained = not transport.congested
-                if drained:
-                    data = engine.data_to_send()
-                    while data:
-                        self._written += len(data)
-                        transport.write(data)
-                        if transport.congested:
-                            drained = False
-                            break
-                        data = engine.data_to_send()
-                if not events:
-                    break
+                events = engine.events()
+            while not transport.congested and (data := engine.data_to_send()):
+                self._written += len(data)
+                transport.write(data)
         finally:
             self._pumping = False
         if engine.wants_data is not self._reading:
             self._control_reading()
-        if drained:
-            if self.waiting_writers:
-                self._wake_writers()
-            if engine.output_finished or engine.is_closed:
-                self._end_output()
+        if engine.output_finished or engine.is_closed or self.waiting_writers:
+            self._after_output()
 
     def _control_reading(self) -> None:
         self._reading = self.engine.wants_data
@@ -148,33 +149,36 @@ class Connection:
         else:
             self.transport.pause_reading()
 
-    def _end_output(self) -> None:
-        if self.engine.aborted:
+    def _after_output(self) -> None:
+        """Close what is finished and wake who waits, once the output has been written."""
+        engine = self.engine
+        if engine.aborted:
             self.transport.abort()
-        elif self.engine.is_closed:
+        if self.transport.congested:
+            return
+        if self.waiting_writers:
+            self._wake_writers()
+        if engine.is_closed:
             self.transport.close()
-        elif not self._eof_written:
+        elif engine.output_finished and not self._eof_written:
             self._eof_written = True
             self.transport.write_eof()
 
     def _dispatch(self, event: Event) -> None:
-        kind = type(event)
-        if kind is RequestReceived:
-            assert isinstance(event, RequestReceived)
+        if isinstance(event, RequestReceived):
             stream = Stream(self, event, self._now)
             self.streams[event.stream_id] = stream
-            self.worker.start_stream(self, stream.run(http_scope(event, self.context)))
+            self.worker.start_stream(stream, http_scope(event, self.context))
             return
-        if kind is RequestRefused:
-            assert isinstance(event, RequestRefused)
+        if isinstance(event, RequestRefused):
             self.worker.log_refusal(self, event)
             return
-        existing = self.streams.get(event.stream_id)
-        if existing is None:
+        stream_or_none = self.streams.get(event.stream_id)
+        if stream_or_none is None:
             if isinstance(event, DataReceived):
                 self.engine.acknowledge(event.stream_id, len(event.data))
             return
-        cycle = existing.cycle
+        cycle = stream_or_none.cycle
         if isinstance(event, DataReceived):
             cycle.data_received(event.data, event.end_stream)
         elif isinstance(event, TrailersReceived):
@@ -183,16 +187,17 @@ class Connection:
             cycle.input_closed()
         elif isinstance(event, StreamClosed):
             cycle.closed(event.status)
-        existing.wake()
+        stream_or_none.wake()
 
-    def stream_ended(self, stream: Stream) -> None:
+    def stream_ended(self, stream: Stream, complete: bool) -> None:
         """The application has returned: send what its end caused, and forget the stream."""
         del self.streams[stream.request.stream_id]
-        self.worker.end_stream(self, stream)
-        self.flush()
+        self.worker.end_stream(stream)
+        if not complete:
+            self.flush()
 
     def _wake_writers(self) -> None:
-        for stream in self.streams.values():
+        for stream in list(self.streams.values()):
             stream.wake()
 
     def shutdown(self) -> None:
@@ -215,8 +220,11 @@ class Connection:
         """Called by the worker every half second: act on deadlines that have passed."""
         deadline = self.engine.next_timeout()
         if deadline is not None and deadline <= now:
-            self.engine.handle_timeout(now)
-            self.flush()
+            try:
+                self.engine.handle_timeout(now)
+                self.flush()
+            except Exception:  # noqa: BLE001
+                self._contain()
         unsent = self.transport.unsent()
         if unsent or self._stalled_since is not None:
             self._watch_writing(unsent, now)

@@ -22,7 +22,7 @@ class Stream:
     room to write") are re-examined after every wake-up, so one signal serves both.
     """
 
-    __slots__ = ("_signal", "connection", "cycle", "request", "started_at")
+    __slots__ = ("_signal", "connection", "cycle", "request", "started_at", "task")
 
     def __init__(
         self, connection: Connection, request: RequestReceived, started_at: float
@@ -32,6 +32,8 @@ class Stream:
         self.cycle = HTTPCycle(connection.engine, request)
         self.started_at = started_at
         self._signal: Signal | None = None
+        #: What the backend runs the application as; the worker holds it by holding the stream.
+        self.task: object = None
 
     async def receive(self) -> dict[str, Any]:
         """ASGI ``receive``. A message that is ready is returned without a checkpoint."""
@@ -46,12 +48,16 @@ class Stream:
 
     async def send(self, message: Message) -> None:
         """ASGI ``send``: waits while the client takes less than the application gives."""
-        cycle = self.cycle
-        cycle.send(message)
+        if not self.cycle.send(message):
+            return
         connection = self.connection
         connection.flush()
-        stream_id = self.request.stream_id
-        while connection.must_wait(stream_id) and not cycle.gone:
+        if connection.transport.congested or connection.engine.buffered(self.request.stream_id):
+            await self._wait_for_room()
+
+    async def _wait_for_room(self) -> None:
+        connection = self.connection
+        while connection.must_wait(self.request.stream_id) and not self.cycle.gone:
             connection.waiting_writers += 1
             try:
                 await self._wait()
@@ -77,16 +83,13 @@ class Stream:
         worker = self.connection.worker
         failure: BaseException | None = None
         try:
-            result = await worker.app(scope, self.receive, self.send)
-            if result is not None:
-                logger.warning(
-                    "the application returned %s; ASGI ignores it", type(result).__name__
-                )
+            await worker.app(scope, self.receive, self.send)
         except BaseException as error:  # noqa: BLE001 - SystemExit must not end the server either
             failure = error
-        gone = self.cycle.gone
-        complete = self.cycle.finish()
-        self.connection.stream_ended(self)
+        cycle = self.cycle
+        gone = cycle.gone
+        complete = cycle.finish()
+        self.connection.stream_ended(self, complete)
         if failure is not None:
             if isinstance(failure, worker.backend.cancelled):
                 raise failure

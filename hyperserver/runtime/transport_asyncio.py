@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hyperserver.protocol.interface import HIGH_WATER
 from hyperserver.runtime.backend import reset_on_close
 
 if TYPE_CHECKING:
     from hyperserver.runtime.connection import Connection
+    from hyperserver.runtime.stream import Stream
     from hyperserver.runtime.worker import Worker
 
 
@@ -55,11 +56,9 @@ class AsyncioTransport(asyncio.Protocol):
     # ---- called by the loop --------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=HIGH_WATER)
-        sock = transport.get_extra_info("socket")
-        self._connection = self._worker.accept(self, sock)
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        self._transport.set_write_buffer_limits(high=HIGH_WATER)
+        self._connection = self._worker.accept(self, transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
         self._connection.data_received(data)
@@ -117,7 +116,6 @@ class AsyncioBackend:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
         module = type(self._loop).__module__.partition(".")[0]
         if module == "uvloop":
             self.name = f"uvloop {sys.modules['uvloop'].__version__}"
@@ -127,19 +125,17 @@ class AsyncioBackend:
     def make_signal(self) -> AsyncioSignal:
         return AsyncioSignal(self._loop)
 
-    def spawn(self, connection: Connection, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def spawn(self, stream: Stream, scope: dict[str, Any]) -> None:
+        stream.task = self._loop.create_task(stream.run(scope))
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def running(self, streams: set[Stream]) -> AsyncIterator[None]:
         try:
             yield
         finally:
-            self.cancel_all()
-            while self._tasks:
-                await asyncio.wait(self._tasks)
+            self.cancel(streams)
+            while streams:
+                await asyncio.wait(_tasks(streams))
 
     async def listen(
         self, sock: socket.socket, worker: Worker, backlog: int
@@ -151,6 +147,10 @@ class AsyncioBackend:
             return await self._loop.create_unix_server(make_transport, sock=sock, backlog=backlog)
         return await self._loop.create_server(make_transport, sock=sock, backlog=backlog)
 
-    def cancel_all(self) -> None:
-        for task in list(self._tasks):
+    def cancel(self, streams: set[Stream]) -> None:
+        for task in _tasks(streams):
             task.cancel()
+
+
+def _tasks(streams: set[Stream]) -> list[asyncio.Task[None]]:
+    return [cast("asyncio.Task[None]", stream.task) for stream in streams]

@@ -1,23 +1,29 @@
-"""The byte path on trio: non-blocking calls on the raw socket, waiting only where they would block.
+"""The byte path on trio: non-blocking calls on raw sockets, and one task that watches them all.
 
-A connection has one *reader* task. The reader also runs the application: a nursery task per
-request costs more than the request. The trick is who goes on reading when the application has to
-wait. The reader steps the application's coroutine in a fresh copy of its context; most requests
-are answered within the first step. If the coroutine suspends, the reader first starts a
-*follower*, a new task that reads on in its place, and from then on is the application's own task.
-So an application sees an ordinary trio task of its own, whichever way it came to it: it may open
-nurseries and cancel scopes, and no context variable survives into the next request.
+trio's way, a task per connection that waits for its socket, costs more per request than the
+request: a wait is a system call to arm the socket and a trip through the scheduler. So where the
+system has epoll, the worker keeps an epoll set of its own, and one *poller* task waits, with
+trio, for the set as a whole; it reads every socket that is ready and pushes the bytes into the
+connections. Elsewhere each connection has a watcher task that does the same for its one socket.
+
+The poller also runs the applications, because a nursery task per request costs more than the
+request, too. The trick is who goes on polling when an application has to wait. The poller steps
+the application's coroutine in a fresh copy of its context; most requests are answered within the
+first step. If the coroutine suspends, the poller first starts its own successor, and from then on
+is the application's task. So every application sees an ordinary trio task of its own, in which it
+may open nurseries and cancel scopes, and no context variable survives into another request.
 """
 
 from __future__ import annotations
 
 import contextvars
 import errno
+import select
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
@@ -27,9 +33,12 @@ from hyperserver.runtime.backend import reset_on_close, tune
 
 if TYPE_CHECKING:
     from hyperserver.runtime.connection import Connection
+    from hyperserver.runtime.stream import Stream
     from hyperserver.runtime.worker import Worker
 
 _READ_SIZE = 65_536
+#: Sockets read between two turns of trio's scheduler.
+_BATCH = 64
 #: accept() errors that pass when connections close; until then, trying again would spin.
 _OUT_OF_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
@@ -45,6 +54,235 @@ class TrioSignal:
 
     def notify(self) -> None:
         self._lot.unpark_all()
+
+
+class TrioTransport:
+    """A connected socket and the bytes that the kernel would not take."""
+
+    def __init__(self, sock: socket.socket, backend: TrioBackend) -> None:
+        self.congested = False
+        self.closed = False
+        self.reading = True
+        self.sock = sock
+        self._backend = backend
+        self._connection: Connection
+        self._at_eof = False
+        self._unsent: deque[memoryview] = deque()
+        self._unsent_size = 0
+        self._close_due = False
+        self._eof_due = False
+
+    def open(self, worker: Worker) -> None:
+        self._connection = worker.accept(self, self.sock)
+        self._backend.readiness.add(self)
+
+    def readable(self) -> None:
+        """The socket has bytes, its end, or an error."""
+        try:
+            data = self.sock.recv(_READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._lose()
+            return
+        if data:
+            self._connection.data_received(data)
+        elif not self._at_eof:
+            self._at_eof = True
+            self.pause_reading()
+            self._connection.eof_received()
+
+    # ---- called by the connection --------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        if self.closed:
+            return
+        if self._unsent:
+            self._unsent.append(memoryview(data))
+            self._unsent_size += len(data)
+        else:
+            try:
+                n = self.sock.send(data)
+            except (BlockingIOError, InterruptedError):
+                n = 0
+            except OSError:
+                # The connection must not be lost in the middle of its own pump.
+                self.congested = True
+                self._backend.start(self._lose_later)
+                return
+            if n == len(data):
+                return
+            self._unsent.append(memoryview(data)[n:])
+            self._unsent_size = len(data) - n
+            self._backend.start(self._drain)
+        self.congested = self._unsent_size > HIGH_WATER
+
+    async def _drain(self) -> None:
+        """Write what the kernel would not take at once, as it becomes willing."""
+        unsent = self._unsent
+        try:
+            while unsent:
+                await trio.lowlevel.wait_writable(self.sock)
+                try:
+                    n = self.sock.send(unsent[0])
+                except (BlockingIOError, InterruptedError):
+                    continue
+                self._unsent_size -= n
+                if n == len(unsent[0]):
+                    unsent.popleft()
+                else:
+                    unsent[0] = unsent[0][n:]
+                if self.congested and self._unsent_size <= HIGH_WATER // 4:
+                    self.congested = False
+                    self._connection.writable()
+        except (OSError, trio.ClosedResourceError):
+            self._lose()
+            return
+        if self._close_due:
+            self._lose()
+        elif self._eof_due:
+            self.write_eof()
+
+    async def _lose_later(self) -> None:
+        self._lose()
+
+    def unsent(self) -> int:
+        return self._unsent_size
+
+    def write_eof(self) -> None:
+        if self._unsent:
+            self._eof_due = True
+        elif not self.closed:
+            try:
+                self.sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                self._lose()
+
+    def pause_reading(self) -> None:
+        self._watch(reading=False)
+
+    def resume_reading(self) -> None:
+        self._watch(reading=not self._at_eof)
+
+    def _watch(self, *, reading: bool) -> None:
+        if reading is not self.reading and not self.closed:
+            self.reading = reading
+            self._backend.readiness.change(self)
+
+    def close(self) -> None:
+        if self._unsent:
+            self._close_due = True
+        else:
+            self._lose()
+
+    def abort(self) -> None:
+        if not self.closed:
+            try:
+                reset_on_close(self.sock)
+            except OSError:
+                pass
+            self._lose()
+
+    def _lose(self) -> None:
+        """Close the socket, wake whoever waits for it, and tell the connection."""
+        if self.closed:
+            return
+        self.closed = True
+        self._unsent.clear()
+        self._unsent_size = 0
+        self._backend.readiness.remove(self)
+        trio.lowlevel.notify_closing(self.sock)
+        self.sock.close()
+        self._connection.connection_lost()
+
+
+class Readiness(Protocol):
+    """Calls ``readable`` of the transports that are, and runs the applications they start."""
+
+    def add(self, transport: TrioTransport) -> None: ...
+    def change(self, transport: TrioTransport) -> None:
+        """``transport.reading`` has changed."""
+
+    def remove(self, transport: TrioTransport) -> None: ...
+    def run_application(self, coroutine: Coroutine[Any, Any, None]) -> None: ...
+    def close(self) -> None: ...
+
+
+class EpollReadiness:
+    """The poller: see the head of this file."""
+
+    def __init__(self, start: Callable[..., None]) -> None:
+        self._start = start
+        self._epoll = select.epoll()
+        self._transports: dict[int, TrioTransport] = {}
+        self._applications: deque[Coroutine[Any, Any, None]] = deque()
+        self._polling = False  # the poller is at work, not waiting
+        start(self._poll)
+
+    def add(self, transport: TrioTransport) -> None:
+        fd = transport.sock.fileno()
+        self._transports[fd] = transport
+        self._epoll.register(fd, select.EPOLLIN)
+
+    def change(self, transport: TrioTransport) -> None:
+        # Errors and a hang-up of both sides are reported under an empty mask, too.
+        self._epoll.modify(transport.sock.fileno(), select.EPOLLIN if transport.reading else 0)
+
+    def remove(self, transport: TrioTransport) -> None:
+        fd = transport.sock.fileno()
+        if self._transports.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    def run_application(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        if self._polling:
+            self._applications.append(coroutine)
+        else:
+            self._start(_await, coroutine)
+
+    def close(self) -> None:
+        for coroutine in self._applications:  # cancelled before their first step
+            coroutine.close()
+        self._epoll.close()
+
+    async def _poll(self) -> None:
+        """Be the poller until an application takes the task over."""
+        transports = self._transports
+        applications = self._applications
+        epoll = self._epoll
+        try:
+            while True:
+                self._polling = True
+                # where a predecessor left off: sockets that it did not get to are ready still
+                for fd, mask in epoll.poll(0, _BATCH):
+                    transport = transports.get(fd)
+                    if transport is None:
+                        continue
+                    if not transport.reading and mask & (select.EPOLLERR | select.EPOLLHUP):
+                        transport.abort()
+                    else:
+                        transport.readable()
+                    while applications:
+                        if await self._run(applications.popleft()):
+                            return
+                while applications:
+                    if await self._run(applications.popleft()):
+                        return
+                self._polling = False
+                await trio.lowlevel.wait_readable(epoll.fileno())
+        finally:
+            self._polling = False
+
+    async def _run(self, coroutine: Coroutine[Any, Any, None]) -> bool:
+        """Run an application; True if a successor polls now."""
+        context = contextvars.copy_context()
+        try:
+            trap = context.run(coroutine.send, None)
+        except StopIteration:
+            return False
+        self._polling = False
+        self._start(self._poll)
+        await _Continue(coroutine, context, trap)
+        return True
 
 
 class _Continue:
@@ -75,187 +313,42 @@ class _Continue:
                 return
 
 
-class TrioTransport:
-    """A connected socket, its reader, and the bytes that the kernel would not take."""
+class TaskReadiness:
+    """The portable way: a watcher task per connection, a task per application call."""
 
-    def __init__(self, sock: socket.socket, backend: TrioBackend) -> None:
-        self.congested = False
-        self._sock = sock
-        self._backend = backend
-        self._connection: Connection
-        self._unsent: deque[memoryview] = deque()
-        self._unsent_size = 0
-        self._reading = trio.lowlevel.ParkingLot()
-        self._paused = False
-        self._at_eof = False
-        self._reader_runs = False  # the reader is inside its own code, not waiting
-        self._applications: deque[Coroutine[Any, Any, None]] = deque()
-        self._closing = False
-        self._eof_due = False
-        self._closed = False
+    def __init__(self, start: Callable[..., None]) -> None:
+        self._start = start
+        self._paused: dict[TrioTransport, trio.lowlevel.ParkingLot] = {}
 
-    async def serve(self, worker: Worker) -> None:
-        """The connection's first task."""
-        self._connection = worker.accept(self, self._sock)
-        await self._read()
+    def add(self, transport: TrioTransport) -> None:
+        self._paused[transport] = trio.lowlevel.ParkingLot()
+        self._start(self._watch, transport)
 
-    # ---- the reader ----------------------------------------------------------------------
+    def change(self, transport: TrioTransport) -> None:
+        self._paused[transport].unpark_all()
 
-    async def _read(self) -> None:
-        """Be the reader until the connection ends or an application takes the task over."""
-        try:
-            while True:
-                self._reader_runs = True
-                while self._applications:
-                    if await self._run(self._applications.popleft()):
-                        return
-                self._reader_runs = False
-                if self._closed:
-                    return
-                if self._paused or self._at_eof:
-                    await self._reading.park()
-                    continue
-                await trio.lowlevel.wait_readable(self._sock)
-                if self._paused or self._closed:
-                    continue
-                self._reader_runs = True
-                try:
-                    data = self._sock.recv(_READ_SIZE)
-                except (BlockingIOError, InterruptedError):
-                    continue
-                except OSError:
-                    self._lose()
-                    continue
-                if data:
-                    self._connection.data_received(data)
-                else:
-                    self._at_eof = True
-                    self._connection.eof_received()
-        except trio.ClosedResourceError:
-            pass  # we closed the socket while waiting to read it
-        except trio.Cancelled:
-            for coroutine in self._applications:
-                coroutine.close()
-            self._lose()
-            raise
-
-    async def _run(self, coroutine: Coroutine[Any, Any, None]) -> bool:
-        """Run an application; True if a follower has taken over the reading."""
-        context = contextvars.copy_context()
-        try:
-            trap = context.run(coroutine.send, None)
-        except StopIteration:
-            return False
-        self._backend.start(self._read)
-        await _Continue(coroutine, context, trap)
-        return True
+    def remove(self, transport: TrioTransport) -> None:
+        lot = self._paused.pop(transport, None)
+        if lot is not None:
+            lot.unpark_all()
 
     def run_application(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run it in the reader if the reader is what called us, else in a task of its own."""
-        if self._reader_runs:
-            self._applications.append(coroutine)
-        else:
-            self._backend.start(_await, coroutine)
-
-    # ---- called by the connection --------------------------------------------------------
-
-    def write(self, data: bytes) -> None:
-        if self._closed:
-            return
-        if not self._unsent:
-            try:
-                n = self._sock.send(data)
-            except (BlockingIOError, InterruptedError):
-                n = 0
-            except OSError:
-                # The connection must not be lost in the middle of its own pump.
-                self.congested = True
-                self._backend.start(self._lose_later)
-                return
-            if n == len(data):
-                return
-            self._unsent.append(memoryview(data)[n:])
-            self._unsent_size = len(data) - n
-            self._backend.start(self._drain)
-        else:
-            self._unsent.append(memoryview(data))
-            self._unsent_size += len(data)
-        if self._unsent_size > HIGH_WATER:
-            self.congested = True
-
-    async def _drain(self) -> None:
-        """Write what the kernel would not take at once, as it becomes willing."""
-        unsent = self._unsent
-        try:
-            while unsent and not self._closed:
-                await trio.lowlevel.wait_writable(self._sock)
-                try:
-                    n = self._sock.send(unsent[0])
-                except (BlockingIOError, InterruptedError):
-                    continue
-                self._unsent_size -= n
-                if n == len(unsent[0]):
-                    unsent.popleft()
-                else:
-                    unsent[0] = unsent[0][n:]
-                if self.congested and self._unsent_size <= HIGH_WATER // 4:
-                    self.congested = False
-                    self._connection.writable()
-        except (OSError, trio.ClosedResourceError):
-            self._lose()
-            return
-        if self._closing:
-            self._lose()
-        elif self._eof_due:
-            self.write_eof()
-
-    async def _lose_later(self) -> None:
-        self._lose()
-
-    def unsent(self) -> int:
-        return self._unsent_size
-
-    def write_eof(self) -> None:
-        if self._unsent:
-            self._eof_due = True
-            return
-        try:
-            self._sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            self._lose()
-
-    def pause_reading(self) -> None:
-        self._paused = True
-
-    def resume_reading(self) -> None:
-        self._paused = False
-        self._reading.unpark_all()
+        self._start(_await, coroutine)
 
     def close(self) -> None:
-        if self._unsent:
-            self._closing = True
-        else:
-            self._lose()
+        """The watchers end with their connections."""
 
-    def abort(self) -> None:
-        if not self._closed:
-            try:
-                reset_on_close(self._sock)
-            except OSError:
-                pass
-            self._lose()
-
-    def _lose(self) -> None:
-        """Close the socket, wake whoever waits for it, and tell the connection."""
-        if self._closed:
-            return
-        self._closed = True
-        self._unsent.clear()
-        self._unsent_size = 0
-        trio.lowlevel.notify_closing(self._sock)
-        self._sock.close()
-        self._reading.unpark_all()
-        self._connection.connection_lost()
+    async def _watch(self, transport: TrioTransport) -> None:
+        try:
+            while not transport.closed:
+                if transport.reading:
+                    await trio.lowlevel.wait_readable(transport.sock)
+                    if transport.reading and not transport.closed:
+                        transport.readable()
+                else:
+                    await self._paused[transport].park()
+        except trio.ClosedResourceError:
+            pass
 
 
 async def _await(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -280,7 +373,9 @@ class TrioListener:
             await self._accept_waiting()
 
     async def _accept_waiting(self) -> None:
-        while not self._closed:
+        for _ in range(_BATCH):
+            if self._closed:
+                return
             try:
                 sock, _ = self._sock.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -292,8 +387,12 @@ class TrioListener:
                 await trio.sleep(0.5)
                 return
             sock.setblocking(False)
-            tune(sock)
-            self._backend.start(TrioTransport(sock, self._backend).serve, self._worker)
+            try:
+                tune(sock)
+            except OSError:  # reset before it was accepted
+                sock.close()
+                continue
+            TrioTransport(sock, self._backend).open(self._worker)
 
     def close(self) -> None:
         self._closed = True
@@ -306,27 +405,29 @@ class TrioBackend:
 
     def __init__(self) -> None:
         self.name = f"trio {trio.__version__}"
+        self.readiness: Readiness
         self._nursery: trio.Nursery
 
     def make_signal(self) -> TrioSignal:
         return TrioSignal()
 
-    def spawn(self, connection: Connection, coroutine: Coroutine[Any, Any, None]) -> None:
-        transport = connection.transport
-        assert isinstance(transport, TrioTransport)
-        transport.run_application(coroutine)
+    def spawn(self, stream: Stream, scope: dict[str, Any]) -> None:
+        self.readiness.run_application(stream.run(scope))
 
-    def start(self, function: Any, *args: Any) -> None:
+    def start(self, function: Callable[..., Any], *args: Any) -> None:
         self._nursery.start_soon(function, *args)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def running(self, streams: set[Stream]) -> AsyncIterator[None]:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            has_epoll = hasattr(select, "epoll")
+            self.readiness = EpollReadiness(self.start) if has_epoll else TaskReadiness(self.start)
             try:
                 yield
             finally:
                 nursery.cancel_scope.cancel()
+        self.readiness.close()
 
     async def listen(self, sock: socket.socket, worker: Worker, backlog: int) -> TrioListener:
         sock.listen(backlog)
@@ -334,5 +435,5 @@ class TrioBackend:
         self.start(listener.accept)
         return listener
 
-    def cancel_all(self) -> None:
+    def cancel(self, streams: set[Stream]) -> None:
         self._nursery.cancel_scope.cancel()

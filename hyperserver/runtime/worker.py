@@ -10,7 +10,6 @@ from __future__ import annotations
 import socket
 import sys
 import time
-from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
@@ -64,7 +63,7 @@ class Worker:
         self.access_log = AccessLog(sys.stdout) if config.log.access else None
         self.engines = choose_engines(config.http1.engine)
         self._connections: set[Connection] = set()
-        self._active_streams = 0
+        self._streams: set[Stream] = set()
         self._limits = Limits(
             max_head_size=config.limits.request_head,
             max_target_size=config.limits.request_target,
@@ -109,7 +108,7 @@ class Worker:
                 await lifespan.startup(tasks, timeouts.startup)
                 self._state = lifespan.state
                 async with AsyncExitStack() as stack:
-                    await stack.enter_async_context(self.backend.running())
+                    await stack.enter_async_context(self.backend.running(self._streams))
                     listeners = [await self._listen(opened) for opened in sockets]
                     tasks.start_soon(self._sweep_forever)
                     on_ready()
@@ -161,7 +160,7 @@ class Worker:
                 connection.announce_disconnect()
             with anyio.move_on_after(max(0.0, timeouts.drain - timeouts.disconnect_grace)):
                 await self._idle.wait()
-        return self._active_streams == 0
+        return not self._streams
 
     def _end(
         self,
@@ -172,21 +171,21 @@ class Worker:
         """Cut off what is left. Synchronous: this may run while being cancelled."""
         for listener in listeners:
             listener.close()
-        if self._active_streams:
-            logger.warning("cancelling %d unfinished request(s)", self._active_streams)
+        if self._streams:
+            logger.warning("cancelling %d unfinished request(s)", len(self._streams))
             if on_stuck is not None:
                 tasks.start_soon(self._watch_end, on_stuck)
         for connection in list(self._connections):
             connection.abort()
-        self.backend.cancel_all()
+        self.backend.cancel(self._streams)
 
     async def _watch_end(self, on_stuck: Callable[[], None]) -> None:
         """Applications were cancelled: report if they go on regardless."""
         with anyio.CancelScope(shield=True):
             await anyio.sleep(CANCEL_PATIENCE)
-        if self._active_streams:
+        if self._streams:
             logger.error(
-                "%d request(s) ignore their cancellation; leaving them", self._active_streams
+                "%d request(s) ignore their cancellation; leaving them", len(self._streams)
             )
             if self.access_log is not None:
                 self.access_log.flush()
@@ -223,18 +222,18 @@ class Worker:
         if self._draining:
             self._check_idle()
 
-    def start_stream(self, connection: Connection, coroutine: Coroutine[Any, Any, None]) -> None:
-        self._active_streams += 1
-        self.backend.spawn(connection, coroutine)
+    def start_stream(self, stream: Stream, scope: dict[str, Any]) -> None:
+        self._streams.add(stream)
+        self.backend.spawn(stream, scope)
 
-    def end_stream(self, connection: Connection, stream: Stream) -> None:
+    def end_stream(self, stream: Stream) -> None:
         """An application call has ended, one way or another."""
-        self._active_streams -= 1
+        self._streams.discard(stream)
         if self.access_log is not None:
             request = stream.request
             cycle = stream.cycle
             self.access_log.request(
-                connection.context.client,
+                stream.connection.context.client,
                 request.method,
                 request.target,
                 request.http_version,
@@ -258,7 +257,7 @@ class Worker:
             )
 
     def _check_idle(self) -> None:
-        if not self._connections and not self._active_streams:
+        if not self._connections and not self._streams:
             self._idle.set()
 
     # ---- time ----------------------------------------------------------------------------

@@ -239,13 +239,13 @@ class HTTP1Connection:
             # nor is what lies behind the limit: it may be a body
             stop = min(len(buffer), limit)
             stop -= buffer[stop - 1 : stop] == b"\r"
-            check_block(buffer[start - (buffer[start - 1 : start + 1] == b"\r\n") : stop])
             if self._line is None:
                 line_end = buffer.find(b"\r\n", start)
                 if line_end >= 0:
-                    self._line = read_request_line(bytes(buffer[:line_end]), self._limits)
-                else:
-                    check_line_length(stop, self._limits)
+                    self._read_line(bytes(buffer[: line_end + 2]))
+            check_block(buffer[start - (buffer[start - 1 : start + 1] == b"\r\n") : stop])
+            if self._line is None:
+                check_line_length(stop, self._limits)
             if len(buffer) > limit:
                 raise RemoteProtocolError("request head too large", 431)
         except RemoteProtocolError as error:
@@ -264,9 +264,7 @@ class HTTP1Connection:
             try:
                 check_block(block)
             except RemoteProtocolError:
-                # a fault in the request line answers first, as if the lines came one by one
-                check_block(block[: end + 2])
-                self._line = read_request_line(block[:end], limits)
+                self._read_line(block[: end + 2])  # its fault answers first, however cut
                 raise
             line = self._line = read_request_line(block[:end], limits)
             if len(block) > limits.max_head_size:
@@ -279,6 +277,10 @@ class HTTP1Connection:
             self._refuse(error)
             return
         self._begin_request(head, now)
+
+    def _read_line(self, line: bytes) -> None:
+        check_block(line)
+        self._line = read_request_line(line[:-2], self._limits)
 
     def _skip_leading(self, block: bytes, now: float | None) -> None:
         rest = b"" if block == b"\r\n\r\n" else block[2:]
@@ -457,13 +459,11 @@ class HTTP1Connection:
     def send_informational(self, stream_id: int, status: int, headers: Headers) -> None:
         if not 100 <= status <= 199 or status == 101:
             raise LocalProtocolError(f"status {status} is not an informational response")
+        if status == 100 and (not self._continue_due or self._response != _NOT_STARTED):
+            return
+        self._check_stream(stream_id, _NOT_STARTED)
         if status == 100:
-            if not self._continue_due or self._response != _NOT_STARTED:
-                return
-            self._check_stream(stream_id, _NOT_STARTED)
             self._continue_due = False
-        else:
-            self._check_stream(stream_id, _NOT_STARTED)
         if not self._http10:  # RFC 9110 §15.2: never to HTTP/1.0
             self._write(wire.informational_head(status, headers))
 
@@ -550,7 +550,11 @@ class HTTP1Connection:
             self._update_wants_data()
 
     def reset_stream(self, stream_id: int, reason: str) -> None:
-        if stream_id == self._stream_id and self._response != _DONE:
+        if (
+            stream_id == self._stream_id
+            and self._response != _DONE
+            and _HEAD < self._phase < _LINGER
+        ):
             self._cut()
 
     def shutdown(self) -> None:
@@ -559,7 +563,11 @@ class HTTP1Connection:
             self._close()
 
     def _check_stream(self, stream_id: int, response: int) -> None:
-        if stream_id != self._stream_id or self._response != response or self._phase >= _LINGER:
+        if (
+            stream_id != self._stream_id
+            or self._response != response
+            or not _HEAD < self._phase < _LINGER
+        ):
             raise LocalProtocolError(f"stream {stream_id} is not in a state to send this")
 
     def _end_response(self) -> None:
