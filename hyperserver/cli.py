@@ -8,6 +8,7 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from hyperserver import __version__
 from hyperserver.config.load import load_file
@@ -15,8 +16,15 @@ from hyperserver.config.schema import Config, Listen
 from hyperserver.errors import HyperserverError, UsageError
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, and not the whole usage with it."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see hyperserver --help")
+
+
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="hyperserver",
         description="An ASGI server for HTTP/1.1 on asyncio, uvloop or trio.",
         allow_abbrev=False,
@@ -83,9 +91,8 @@ def configuration(arguments: argparse.Namespace) -> Config:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
-    arguments = build_parser().parse_args(argv)
     try:
-        config = configuration(arguments)
+        config = configuration(build_parser().parse_args(argv))
         from hyperserver.observe.logs import configure
         from hyperserver.runtime.serve import run
 

@@ -45,6 +45,8 @@ class LifespanCycle:
             "state": self.application_state,
         }
         self.state = LifespanState.IDLE
+        #: Startup was completed, so requests share the state, whatever became of the lifespan.
+        self.supported = False
         #: What the application said of its failure.
         self.message = ""
         self._inbox: list[dict[str, Any]] = []
@@ -69,6 +71,8 @@ class LifespanCycle:
                 f"ASGI message {kind!r} is not allowed while lifespan is {self.state.name.lower()}"
             )
         self.state = following
+        if following is LifespanState.STARTED:
+            self.supported = True
         if following is LifespanState.FAILED:
             self.message = str(message.get("message", ""))
 

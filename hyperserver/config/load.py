@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hyperserver.config.schema import Config
-from hyperserver.config.units import parse_duration, parse_size
+from hyperserver.config.units import format_size, parse_duration, parse_size
 from hyperserver.errors import ConfigError
 
 
@@ -60,7 +60,7 @@ def _read_table(cls: type, data: object, prefix: str, errors: list[str]) -> obje
     before = len(errors)
     for name, value in data.items():
         if name not in known:
-            errors.append(f"unknown key `{prefix}{name}`{_did_you_mean(name, known)}")
+            errors.append(f"unknown key `{prefix}{name}`{_did_you_mean(str(name), known)}")
             continue
         try:
             values[name] = _read_value(
@@ -102,14 +102,25 @@ def _read_value(
     if choices and result not in choices:
         raise ValueError(f"must be one of {', '.join(choices)}, not {_describe(value)}")
     minimum = spec.metadata.get("minimum")
+    maximum = spec.metadata.get("maximum")
     if minimum is not None and result < minimum:
-        raise ValueError(f"must be at least {minimum}, not {value}")
+        raise ValueError(f"must be at least {_written(minimum, spec)}, not {value}")
+    if maximum is not None and result > maximum:
+        raise ValueError(f"must be at most {_written(maximum, spec)}, not {_written(value, spec)}")
     return result
+
+
+def _written(value: Any, spec: dataclasses.Field[Any]) -> str:
+    """A bound as it would stand in a file."""
+    if spec.metadata.get("unit") == "size":
+        return format_size(value)
+    return oct(value) if spec.name == "mode" else str(value)
 
 
 def _read_list(item: type, value: object, path: str, errors: list[str]) -> tuple[object, ...]:
     if not isinstance(value, list | tuple):
-        raise ValueError(f"must be a list, not {_describe(value)}")
+        hint = f"; write [[{path}]]" if isinstance(value, Mapping) else ""
+        raise ValueError(f"must be a list, not {_describe(value)}{hint}")
     if not value:
         raise ValueError("must not be empty")
     if dataclasses.is_dataclass(item):

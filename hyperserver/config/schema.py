@@ -16,10 +16,17 @@ def key(
     *,
     unit: str | None = None,
     choices: tuple[str, ...] | None = None,
-    minimum: float | None = None,
+    minimum: int | None = None,
+    maximum: int | None = None,
 ) -> Any:
     """A documented setting."""
-    metadata = {"doc": doc, "unit": unit, "choices": choices, "minimum": minimum}
+    metadata = {
+        "doc": doc,
+        "unit": unit,
+        "choices": choices,
+        "minimum": minimum,
+        "maximum": maximum,
+    }
     return field(default=default, metadata=metadata)
 
 
@@ -32,9 +39,14 @@ class Listen:
         'Addresses: "host:port", "[v6]:port", "unix:/path" or "fd:N". Port 0 takes a free one.',
     )
     mode: int = key(
-        0o666, "Permissions of a Unix socket, in octal (0o660).", minimum=0
+        0o666, "Permissions of a Unix socket, in octal (0o660).", minimum=0, maximum=0o777
     )
-    backlog: int = key(2048, "Connections the kernel may hold until they are accepted.", minimum=1)
+    backlog: int = key(
+        2048,
+        "Connections the kernel may hold until they are accepted.",
+        minimum=1,
+        maximum=1_000_000,
+    )
 
 
 @dataclass(frozen=True, slots=True)

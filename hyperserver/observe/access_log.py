@@ -15,13 +15,17 @@ from hyperserver.asgi.scope import Address
 #: Lines gathered before they are written without waiting for the sweep.
 _BATCH = 256
 
+_PLAIN = bytes(c for c in range(0x20, 0x7F) if c not in b'"\\')
+_ESCAPES = {c: f"\\x{c:02x}" for c in range(256) if c not in _PLAIN} | {
+    ord('"'): '\\"',
+    ord("\\"): "\\\\",
+}
+
 
 def _quote(target: bytes) -> str:
-    """A target holds visible ASCII only (``fields.request_target``); quotes are escaped."""
-    text = target.decode("ascii", "backslashreplace")
-    if '"' in text or "\\" in text:
-        text = text.replace("\\", "\\\\").replace('"', '\\"')
-    return text
+    """Nothing a client sends can end the quotes or the line, or steer a terminal."""
+    text = target.decode("latin-1")
+    return text.translate(_ESCAPES) if target.translate(None, _PLAIN) else text
 
 
 class AccessLog:
@@ -64,6 +68,8 @@ class AccessLog:
         who = f"{client[0]}:{client[1]}" if client else "-"
         line = f"{method} {_quote(target)} HTTP/{http_version}" if method else "-"
         self._lines.append(f'{who} "{line}" {status} 0 0.0ms refused: {reason}\n')
+        if len(self._lines) >= _BATCH:
+            self.flush()
 
     def flush(self) -> None:
         if self._lines:

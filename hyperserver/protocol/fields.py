@@ -181,7 +181,8 @@ def response_fields(headers: Iterable[Iterable[bytes]]) -> Headers:
             lower = known(name)
             if lower is None:
                 lower = _admit_name(name)
-            if value.translate(None, _FIELD_VALUE):  # a str lands in TypeError below
+            # isprintable is the quickest test, but false for HTAB and some of obs-text as well
+            if not value.decode("latin-1").isprintable() and not is_field_value(value):
                 raise LocalProtocolError(
                     f"invalid value {value!r} of header {name!r}: control characters"
                 )

@@ -53,8 +53,14 @@ class Backend(Protocol):
 
     #: How the loop and its version are called in the log.
     name: str
-    #: The exception that means "this task is being cancelled".
-    cancelled: type[BaseException]
+
+    def is_cancellation(self, error: BaseException) -> bool:
+        """Whether ``error`` ended the running task because the worker cancelled it.
+
+        An application can raise the same exception on its own account (it cancelled something
+        of its own and let that escape), which is a failure like any other. On trio, letting
+        such a stray out of a task would end the nursery, and the server with it.
+        """
 
     def make_signal(self) -> Signal: ...
 

@@ -98,7 +98,10 @@ class Connection:
 
     def writable(self) -> None:
         """The transport is no longer congested."""
-        self.flush()
+        try:
+            self.flush()
+        except Exception:  # noqa: BLE001
+            self._contain()
         self._wake_writers()
 
     def connection_lost(self) -> None:
@@ -194,6 +197,10 @@ class Connection:
         del self.streams[stream.request.stream_id]
         self.worker.end_stream(stream)
         if not complete:
+            # Where the application took http.disconnect and left, its client may still be there
+            # (half-closed, or told so because the server stops): let nobody wait for the rest.
+            # To a stream that has ended this means nothing.
+            self.engine.reset_stream(stream.request.stream_id, "the application has left")
             self.flush()
 
     def _wake_writers(self) -> None:

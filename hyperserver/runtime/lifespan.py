@@ -31,8 +31,7 @@ class Lifespan:
 
     @property
     def state(self) -> dict[str, Any] | None:
-        supported = self._cycle.state is LifespanState.STARTED
-        return self._cycle.application_state if supported else None
+        return self._cycle.application_state if self._cycle.supported else None
 
     async def startup(self, tasks: TaskGroup, timeout: float) -> None:
         """Raises AppError if the application refuses to start or takes too long."""
@@ -48,13 +47,15 @@ class Lifespan:
         if state is LifespanState.FAILED:
             raise AppError(f"the application failed to start: {self._cycle.message or '(no message)'}")
         if state is LifespanState.UNSUPPORTED:
+            failure = self._failure
+            if isinstance(failure, SystemExit):
+                raise AppError(f"the application exited while starting: {failure!r}") from failure
+            reason = "it returned at once" if failure is None else repr(failure)
             if self._mode == "on":
-                raise AppError(
-                    f"the application does not support lifespan: {self._failure!r}"
-                    if self._failure
-                    else "the application does not support lifespan: it returned at once"
-                ) from self._failure
-            logger.info("the application does not support lifespan; serving without it")
+                raise AppError(f"the application does not support lifespan: {reason}") from failure
+            logger.info(
+                "the application does not support lifespan (%s); serving without it", reason
+            )
 
     async def shutdown(self, timeout: float) -> bool:
         """Whether the application ended as it should; what went wrong is logged."""
@@ -68,14 +69,19 @@ class Lifespan:
         if state is LifespanState.STOPPING:
             logger.error("the application's shutdown took longer than %g s", timeout)
         elif state is LifespanState.FAILED:
-            logger.error("the application failed to shut down: %s", self._cycle.message)
+            logger.error(
+                "the application failed to shut down: %s", self._cycle.message or "(no message)"
+            )
+        elif state is LifespanState.ENDED and self._failure is None:
+            logger.warning("the application ended without sending lifespan.shutdown.complete")
+            return True
         return state is LifespanState.STOPPED
 
     async def _run(self) -> None:
         cycle = self._cycle
         try:
             await self._app(cycle.scope, self._receive, self._send)
-        except Exception as error:  # noqa: BLE001 - "the server must continue"
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - "the server must continue"
             self._failure = error
             if cycle.state in (LifespanState.STARTED, LifespanState.STOPPING):
                 logger.error("exception in the application's lifespan", exc_info=error)

@@ -80,6 +80,8 @@ def _open_tcp(bind: str, host: str, port: int, listen: Listen) -> list[OpenSocke
         )
     except socket.gaierror as error:
         raise ListenError(f"cannot listen on {bind}: {error.strerror}") from None
+    except ValueError:  # the name has an empty or overlong label, or a NUL
+        raise ListenError(f"cannot listen on {bind!r}: not a host name") from None
     opened: list[OpenSocket] = []
     for family, kind, protocol, _, address in dict.fromkeys(found):
         target = (address[0], opened[0].server[1] if opened and port == 0 else port)
@@ -90,6 +92,8 @@ def _open_tcp(bind: str, host: str, port: int, listen: Listen) -> list[OpenSocke
             if family == socket.AF_INET6:  # "0.0.0.0" and "::" must be able to stand together
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.bind((*target, *address[2:]))
+            # With SO_REUSEADDR two sockets may be bound alike; only listen() shows the conflict.
+            sock.listen(listen.backlog)
             sock.setblocking(False)
         except OSError as error:
             sock.close()
@@ -118,6 +122,9 @@ def _open_fd(number: str, listen: Listen) -> OpenSocket:
         raise ConfigError(f'bind: "fd:{number}" needs a file descriptor number') from None
     except OSError as error:
         raise ListenError(f"cannot listen on fd:{number}: {error.strerror}") from None
+    if sock.type != socket.SOCK_STREAM:
+        sock.detach()
+        raise ListenError(f"cannot listen on fd:{number}: not a stream socket")
     sock.setblocking(False)
     return _describe(sock, listen)
 
@@ -126,6 +133,8 @@ def _open_unix(path: str, listen: Listen) -> OpenSocket:
     """Bind beside ``path``, set the mode, then rename: the socket appears whole or not at all."""
     if not hasattr(socket, "AF_UNIX"):
         raise ConfigError(f"bind: unix:{path}: this platform has no Unix sockets")
+    if not path or "\0" in path:
+        raise ConfigError(f'bind: {"unix:" + path!r} needs a path, as in "unix:/run/app.sock"')
     _refuse_live(path)
     temporary = f"{path}.{os.getpid()}"
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

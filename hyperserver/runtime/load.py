@@ -34,7 +34,7 @@ def load_app(target: str, app_dir: str = ".", *, factory: bool = False) -> ASGIA
             raise AppError(f"cannot load {target!r}: the factory is not callable")
         try:
             found = found()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise AppError(f"the factory {target!r} failed:\n{_traceback(error)}") from None
     if not callable(found):
         hint = "" if factory else "; is it a factory? then add --factory"
@@ -55,7 +55,7 @@ def _import(module_name: str, target: str, directory: str) -> object:
                 "or on the import path; use --app-dir to add a directory"
             ) from None
         raise AppError(f"importing {module_name!r} failed:\n{_traceback(error)}") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script's sys.exit() must not look like our own
         raise AppError(f"importing {module_name!r} failed:\n{_traceback(error)}") from None
 
 

@@ -106,8 +106,11 @@ def choose_loop(worker: str) -> tuple[str, dict[str, Any]]:
 async def _main(app: ASGIApplication, config: Config, sockets: list[OpenSocket]) -> int:
     worker = Worker(app, config)
     signals: list[int] = []
+    is_ready = False
 
     def ready() -> None:
+        nonlocal is_ready
+        is_ready = True
         engines = worker.engines
         logger.info(
             "hyperserver %s, %s, HTTP/1.1 by %s %s, Python %s",
@@ -125,10 +128,23 @@ async def _main(app: ASGIApplication, config: Config, sockets: list[OpenSocket])
         sys.stdout.flush()
         os._exit(128 + signals[-1] if len(signals) > 1 else 1)
 
+    def on_signal(number: int) -> None:
+        name = signal.Signals(number).name
+        signals.append(number)
+        if not is_ready:
+            logger.info("%s: cancelling the startup", name)
+            tasks.cancel_scope.cancel()
+        elif len(signals) == 1:
+            logger.info("%s: finishing what is in flight", name)
+            worker.stop()
+        else:
+            logger.warning("%s again: not waiting any longer", name)
+            worker.force()
+
     clean = False
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
-        await tasks.start(_watch_signals, worker, signals)
+        await tasks.start(_watch_signals, on_signal)
         try:
             clean = await worker.run(sockets, on_ready=ready, on_stuck=stuck)
         except Exception as error:  # noqa: BLE001 - raised below, outside the task group
@@ -138,23 +154,19 @@ async def _main(app: ASGIApplication, config: Config, sockets: list[OpenSocket])
         raise failure
     if len(signals) > 1:
         return 128 + signals[-1]
-    return 0 if clean else 1
+    return 0 if clean or not is_ready else 1
 
 
 async def _watch_signals(
-    worker: Worker, seen: list[int], *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    on_signal: Callable[[int], None],
+    *,
+    task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """SIGINT and SIGTERM: the first drains, the second forces."""
+    """SIGINT and SIGTERM: the first drains, the second forces; during startup, one is enough."""
     if sys.platform == "win32":  # no loop there takes signal handlers; Ctrl-C cancels instead
         task_status.started()
         return
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
         task_status.started()
         async for number in received:
-            seen.append(number)
-            if len(seen) == 1:
-                logger.info("%s: finishing what is in flight", signal.Signals(number).name)
-                worker.stop()
-            else:
-                logger.warning("%s again: not waiting any longer", signal.Signals(number).name)
-                worker.force()
+            on_signal(number)

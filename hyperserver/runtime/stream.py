@@ -38,10 +38,11 @@ class Stream:
     async def receive(self) -> dict[str, Any]:
         """ASGI ``receive``. A message that is ready is returned without a checkpoint."""
         message = self.cycle.receive()
-        while message is None:
+        if message is None:
             self.connection.flush()  # a 100 (Continue) may be due
-            await self._wait()
-            message = self.cycle.receive()
+            # A signal has no memory, and flushing may have been what brought the message.
+            while (message := self.cycle.receive()) is None:
+                await self._wait()
         if message.get("body"):
             self.connection.flush()  # credit may have to be returned, reading resumed
         return message
@@ -91,9 +92,7 @@ class Stream:
         complete = cycle.finish()
         self.connection.stream_ended(self, complete)
         if failure is not None:
-            if isinstance(failure, worker.backend.cancelled):
-                raise failure
-            if isinstance(failure, KeyboardInterrupt):
+            if isinstance(failure, KeyboardInterrupt) or worker.backend.is_cancellation(failure):
                 raise failure
             if not (gone and is_disconnect(failure)):
                 logger.error(

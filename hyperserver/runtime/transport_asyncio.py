@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 
+import anyio
+
 from hyperserver.protocol.interface import HIGH_WATER
 from hyperserver.runtime.backend import reset_on_close
 
@@ -87,7 +89,10 @@ class AsyncioTransport(asyncio.Protocol):
 
     def write_eof(self) -> None:
         if not self._transport.is_closing():
-            self._transport.write_eof()
+            try:
+                self._transport.write_eof()
+            except OSError:  # the peer has reset the connection, and the loop has not seen it yet
+                self._transport.abort()
 
     def pause_reading(self) -> None:
         if not self._transport.is_closing():
@@ -112,8 +117,6 @@ class AsyncioTransport(asyncio.Protocol):
 class AsyncioBackend:
     """asyncio's own loop, or uvloop's."""
 
-    cancelled: type[BaseException] = asyncio.CancelledError
-
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         module = type(self._loop).__module__.partition(".")[0]
@@ -121,6 +124,10 @@ class AsyncioBackend:
             self.name = f"uvloop {sys.modules['uvloop'].__version__}"
         else:
             self.name = "asyncio"
+
+    def is_cancellation(self, error: BaseException) -> bool:
+        task = asyncio.current_task()
+        return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
     def make_signal(self) -> AsyncioSignal:
         return AsyncioSignal(self._loop)
@@ -134,8 +141,12 @@ class AsyncioBackend:
             yield
         finally:
             self.cancel(streams)
-            while streams:
-                await asyncio.wait(_tasks(streams))
+            # Shielded: when it is the worker that is being cancelled, it still waits for them.
+            with anyio.CancelScope(shield=True):
+                while streams:
+                    done, _ = await asyncio.wait(_tasks(streams))
+                    # A task that is cancelled before its first step never runs its stream's end.
+                    streams.difference_update([s for s in streams if s.task in done])
 
     async def listen(
         self, sock: socket.socket, worker: Worker, backlog: int

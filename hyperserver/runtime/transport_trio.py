@@ -17,7 +17,7 @@ may open nurseries and cancel scopes, and no context variable survives into anot
 from __future__ import annotations
 
 import contextvars
-import errno
+import math
 import select
 import socket
 from collections import deque
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 _READ_SIZE = 65_536
 #: Sockets read between two turns of trio's scheduler.
 _BATCH = 64
-#: accept() errors that pass when connections close; until then, trying again would spin.
-_OUT_OF_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
 class TrioSignal:
@@ -69,6 +67,7 @@ class TrioTransport:
         self._at_eof = False
         self._unsent: deque[memoryview] = deque()
         self._unsent_size = 0
+        self._draining = False
         self._close_due = False
         self._eof_due = False
 
@@ -97,7 +96,9 @@ class TrioTransport:
     def write(self, data: bytes) -> None:
         if self.closed:
             return
-        if self._unsent:
+        if self._draining:
+            # Also where nothing is left just now: _drain itself may have led here, by way of
+            # writable(), and a second one would wait for the same socket.
             self._unsent.append(memoryview(data))
             self._unsent_size += len(data)
         else:
@@ -114,6 +115,7 @@ class TrioTransport:
                 return
             self._unsent.append(memoryview(data)[n:])
             self._unsent_size = len(data) - n
+            self._draining = True
             self._backend.start(self._drain)
         self.congested = self._unsent_size > HIGH_WATER
 
@@ -138,6 +140,8 @@ class TrioTransport:
         except (OSError, trio.ClosedResourceError):
             self._lose()
             return
+        finally:
+            self._draining = False
         if self._close_due:
             self._lose()
         elif self._eof_due:
@@ -381,8 +385,8 @@ class TrioListener:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                if error.errno not in _OUT_OF_RESOURCES:
-                    raise
+                # Out of descriptors or memory, or a network error of the connection that waited.
+                # None of it may end the server; trying again at once might spin.
                 logger.error("cannot accept connections: %s; trying again", error.strerror)
                 await trio.sleep(0.5)
                 return
@@ -401,12 +405,13 @@ class TrioListener:
 
 
 class TrioBackend:
-    cancelled: type[BaseException] = trio.Cancelled
-
     def __init__(self) -> None:
         self.name = f"trio {trio.__version__}"
         self.readiness: Readiness
         self._nursery: trio.Nursery
+
+    def is_cancellation(self, error: BaseException) -> bool:
+        return isinstance(error, trio.Cancelled) and trio.current_effective_deadline() == -math.inf
 
     def make_signal(self) -> TrioSignal:
         return TrioSignal()

@@ -117,8 +117,12 @@ class Worker:
                         clean = await self._drain(listeners)
                     finally:
                         self._end(listeners, tasks, on_stuck)
-                with anyio.CancelScope(shield=True):
+                with anyio.CancelScope(shield=True) as ending:
+                    tasks.start_soon(self._hurry, ending)
                     clean = await lifespan.shutdown(timeouts.shutdown) and clean
+                if ending.cancelled_caught:
+                    logger.error("the application's shutdown was not waited for")
+                    clean = False
             except AppError as error:
                 failure = error  # not raised here: a task group would wrap it in a group
             finally:
@@ -160,7 +164,7 @@ class Worker:
                 connection.announce_disconnect()
             with anyio.move_on_after(max(0.0, timeouts.drain - timeouts.disconnect_grace)):
                 await self._idle.wait()
-        return not self._streams
+        return not self._streams and not any(c.transport.unsent() for c in self._connections)
 
     def _end(
         self,
@@ -178,6 +182,12 @@ class Worker:
         for connection in list(self._connections):
             connection.abort()
         self.backend.cancel(self._streams)
+
+    async def _hurry(self, ending: anyio.CancelScope) -> None:
+        """Once forced, even a lifespan's shutdown gets no more than a moment."""
+        await self._forced.wait()
+        await anyio.sleep(CANCEL_PATIENCE)
+        ending.cancel()
 
     async def _watch_end(self, on_stuck: Callable[[], None]) -> None:
         """Applications were cancelled: report if they go on regardless."""
@@ -200,7 +210,10 @@ class Worker:
             peer = sock.getpeername()
         except OSError:
             peer = None  # gone already; the transport will find out
-        name = sock.getsockname()
+        try:
+            name = sock.getsockname()
+        except OSError:
+            name = None
         server = self._servers.get(name)
         if server is None:
             server = (name[0], name[1]) if isinstance(name, tuple) else (str(name), None)

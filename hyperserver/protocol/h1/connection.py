@@ -136,22 +136,21 @@ class HTTP1Connection:
         self._eof = False
         self._deadline: float | None = now + limits.request_head_timeout
         self._pending: float | None = None
-        self._begin_stream()
-
-    def _begin_stream(self) -> None:
-        """What is known of a request before its head: nothing."""
+        # the request
         self._line: RequestLine | None = None
         self._method = ""
         self._http10 = False
         self._keep_alive = False
-        self._continue_due = False
         self._leading = 0
         self._scanned = 0
+        # its body, valid in _BODY and _TUNNEL only
+        self._continue_due = False
         self._chunks: ChunkedDecoder | None = None
         self._remaining = 0
         self._received = 0
         self._discarded = 0
         self._unacknowledged = 0
+        # the response
         self._framing = wire.BY_NOTHING
 
     # ---- bytes in ------------------------------------------------------------------------
@@ -161,7 +160,7 @@ class HTTP1Connection:
         if phase == _HEAD and not self._buffer and 0 <= data.find(b"\r\n\r\n") == len(data) - 4:
             self._read_head(data, now)  # by far the most frequent case: one read, one head
             return
-        if phase >= _LINGER:
+        if phase >= _LINGER or not data:
             return
         if phase == _TUNNEL:
             self._deliver(data, False)
@@ -291,19 +290,19 @@ class HTTP1Connection:
             self._read_head(rest, now)
 
     def _begin_request(self, head: Head, now: float | None) -> None:
-        self._method = head.method
-        self._http10 = head.minor == 0
-        self._keep_alive = head.keep_alive
+        method, target, minor, headers, authority, length, chunked, keep_alive, expects, _ = head
+        self._method = method
+        self._http10 = minor == 0
+        self._keep_alive = keep_alive
         self._pending = None
-        self._response = _NOT_STARTED
-        has_body = head.chunked or head.content_length > 0
+        has_body = chunked or length > 0
         if has_body:
             self._split_fields = self._make_splitter()
             self._phase = _BODY
-            self._remaining = head.content_length
-            if head.chunked:
-                self._chunks = ChunkedDecoder(self._limits.max_head_size)
-            self._continue_due = head.expects_continue
+            self._chunks = ChunkedDecoder(self._limits.max_head_size) if chunked else None
+            self._remaining = length
+            self._received = self._discarded = self._unacknowledged = 0
+            self._continue_due = expects
             self._start_clock(self._limits.request_body_timeout, now)
         else:
             self._phase = _WAIT
@@ -311,12 +310,12 @@ class HTTP1Connection:
         self._events.append(
             RequestReceived(
                 self._stream_id,
-                head.method,
-                head.target,
-                head.headers,
-                "1.0" if self._http10 else "1.1",
+                method,
+                target,
+                headers,
+                "1.1" if minor else "1.0",
                 self._scheme,
-                head.authority,
+                authority,
                 None,
                 not has_body,
             )
@@ -422,7 +421,7 @@ class HTTP1Connection:
             self._cut()
             return
         if self._response == _NOT_STARTED or not in_request:
-            method = self._line.method if self._line else self._method
+            method = self._line.method if self._line else ""
             self._write(
                 wire.refusal(error.status, error.reason, self._defaults, method == "HEAD")
             )
@@ -534,6 +533,7 @@ class HTTP1Connection:
         self._framing = wire.BY_CLOSE
         self._keep_alive = False
         self._phase = _TUNNEL
+        self._unacknowledged = 0
         if self._buffer:
             data = bytes(self._buffer)
             self._buffer.clear()
@@ -594,7 +594,9 @@ class HTTP1Connection:
         self._stream_id += 2
         self._phase = _HEAD
         self._response = _NOT_STARTED
-        self._begin_stream()
+        self._line = None
+        self._leading = 0
+        self._scanned = 0
         if self._buffer:
             self._start_clock(self._limits.request_head_timeout, None)
             self._advance(None)

@@ -24,6 +24,8 @@ _FRAMING_LINE = re.compile(
 
 def split_fields(block: bytes) -> Headers:
     """Split ``block``; raises ValueError where h11 refuses it."""
+    if b"\n " in block or b"\n\t" in block or block[:1] in (b" ", b"\t"):
+        raise ValueError("folded or indented header line")  # which h11 would unfold
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=len(block) + 64)
     try:
         connection.receive_data(_REQUEST_LINE + block)

@@ -34,6 +34,12 @@ class _Splitter:
 
     def __call__(self, block: bytes) -> Headers:
         headers = self._headers = []
+        if b" \r" in block or b"\t" in block:
+            # llhttp keeps trailing white space, and refuses some of it in framing fields
+            if b"\n " in block or b"\n\t" in block or block[:1] in (b" ", b"\t"):
+                # stripped, an indented line of nothing else would end the section early
+                raise ValueError("folded or indented header line")
+            block = b"\r\n".join([line.rstrip(b" \t") for line in block.split(b"\r\n")])
         try:
             self._feed(_REQUEST_LINE + block)
         except httptools.HttpParserUpgrade:
@@ -49,8 +55,6 @@ class _Splitter:
                 self._feed = httptools.HttpRequestParser(self).feed_data
             except httptools.HttpParserError as error:
                 raise ValueError(str(error)) from None
-        if b" \r\n" in block or b"\t\r\n" in block:  # llhttp keeps trailing white space
-            return [(name, value.rstrip(b" \t")) for name, value in headers]
         return headers
 
 

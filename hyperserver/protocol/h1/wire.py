@@ -5,12 +5,18 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from hyperserver.protocol.events import Headers
+from hyperserver.protocol.fields import tokens
 from hyperserver.protocol.interface import ResponseDefaults
 
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 _STATUS_LINES: dict[int, bytes] = {
     code: b"HTTP/1.1 %d %s\r\n" % (code, _PHRASES.get(code, b"")) for code in range(100, 600)
 }
+
+#: Response fields that ``response_head`` does not simply copy.
+_STEERING = frozenset(
+    (b"content-length", b"date", b"server", b"connection", b"transfer-encoding", b"keep-alive")
+)
 
 #: How the end of a response body is marked (RFC 9112 §6.3).
 BY_NOTHING, BY_LENGTH, BY_CHUNKS, BY_CLOSE = range(4)
@@ -54,20 +60,19 @@ def response_head(
     length_allowed = status >= 200 and status != 204
     for field in headers:
         name = field[0]
-        if name == b"content-length":
-            if not length_allowed:
+        if name in _STEERING:
+            if name == b"content-length":
+                if not length_allowed:
+                    continue
+                framing = BY_LENGTH
+            elif name == b"date":
+                date = b""
+            elif name == b"server":
+                server = b""
+            else:
+                if name == b"connection" and b"close" in tokens(field[1]):
+                    keep_alive = False
                 continue
-            framing = BY_LENGTH
-        elif name == b"date":
-            date = b""
-        elif name == b"server":
-            server = b""
-        elif name == b"connection":
-            if b"close" in field[1].lower().replace(b" ", b"").split(b","):
-                keep_alive = False
-            continue
-        elif name == b"transfer-encoding" or name == b"keep-alive":
-            continue
         parts.append(b"%b: %b\r\n" % field)
     if framing == BY_NOTHING and body:
         if http10:
@@ -78,14 +83,13 @@ def response_head(
             parts.append(b"transfer-encoding: chunked\r\n")
     elif framing == BY_LENGTH and not body:
         framing = BY_NOTHING
-    parts.append(date)
-    parts.append(server)
     if not keep_alive:
-        parts.append(b"connection: close\r\n\r\n")
+        end = b"connection: close\r\n\r\n"
     elif http10:
-        parts.append(b"connection: keep-alive\r\n\r\n")
+        end = b"connection: keep-alive\r\n\r\n"
     else:
-        parts.append(b"\r\n")
+        end = b"\r\n"
+    parts += (date, server, end)
     return b"".join(parts), framing, keep_alive
 
 

@@ -1,0 +1,1 @@
+"""CPU per request, next to other servers: ``make bench SCENARIO=h1-hello``."""

@@ -1,0 +1,190 @@
+"""Who takes part, and how each is started: one process, one worker, access log off.
+
+Peers live in a virtual environment of their own, ``benchmarks/.venv``, made with the Python that
+runs the benchmark. A peer that cannot be installed stays in the table, with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A server in one configuration.
+
+    ``arguments`` follow ``python``; ``{app}``, ``{port}`` and ``{dir}`` are filled in.
+    ``requires`` is what pip installs for it (peers), ``packages`` whose versions are reported.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    packages: tuple[str, ...]
+    requires: tuple[str, ...] = ()
+
+    @property
+    def is_peer(self) -> bool:
+        return bool(self.requires)
+
+    def command(self, python: str, app: str, port: int) -> list[str]:
+        """The argument vector that serves ``apps:<app>`` on 127.0.0.1:port."""
+        values = {"app": f"apps:{app}", "port": str(port), "dir": str(HERE)}
+        return [python, *(argument.format_map(values) for argument in self.arguments)]
+
+
+def _ours(worker: str, engine: str) -> Contender:
+    return Contender(
+        name=f"hyperserver {worker}+{engine}",
+        arguments=(
+            *("-m", "hyperserver", "{app}", "--app-dir", "{dir}", "--bind", "127.0.0.1:{port}"),
+            *("--worker", worker, "--http1-engine", engine),
+            *("--no-access-log", "--log-level", "warning"),
+        ),
+        packages=("hyperserver", engine, *(() if worker == "asyncio" else (worker,))),
+    )
+
+
+def _uvicorn(loop: str, engine: str) -> Contender:
+    return Contender(
+        name=f"uvicorn {loop}+{engine}",
+        arguments=(
+            *("-m", "uvicorn", "{app}", "--app-dir", "{dir}"),
+            *("--host", "127.0.0.1", "--port", "{port}", "--loop", loop, "--http", engine),
+            *("--no-access-log", "--log-level", "warning"),
+        ),
+        packages=("uvicorn", engine, loop),
+        requires=("uvicorn", engine, loop),
+    )
+
+
+def _granian() -> Contender:
+    return Contender(
+        name="granian uvloop",
+        arguments=(
+            *("-m", "granian", "{app}", "--working-dir", "{dir}", "--interface", "asgi"),
+            *("--host", "127.0.0.1", "--port", "{port}", "--http", "1", "--no-ws"),
+            *("--loop", "uvloop", "--workers", "1", "--no-access-log", "--log-level", "warning"),
+        ),
+        packages=("granian", "uvloop"),
+        requires=("granian[uvloop]",),
+    )
+
+
+def _hypercorn(worker: str) -> Contender:
+    return Contender(
+        name=f"hypercorn {worker}",
+        arguments=(
+            *("-m", "hypercorn", "--bind", "127.0.0.1:{port}", "--worker-class", worker),
+            *("--workers", "1", "--log-level", "warning", "{dir}/{app}"),
+        ),
+        packages=("hypercorn", *(() if worker == "asyncio" else (worker,))),
+        requires=("hypercorn" if worker == "asyncio" else f"hypercorn[{worker}]",),
+    )
+
+
+HTTP1 = (
+    _ours("uvloop", "httptools"),
+    _ours("asyncio", "httptools"),
+    _ours("trio", "httptools"),
+    _ours("uvloop", "h11"),
+    _uvicorn("uvloop", "httptools"),
+    _uvicorn("uvloop", "h11"),
+    _granian(),
+    _hypercorn("uvloop"),
+    _hypercorn("asyncio"),
+    _hypercorn("trio"),
+)
+
+
+# ---- where they are installed ------------------------------------------------------------------
+
+_VERSIONS = """
+import json, sys
+from importlib.metadata import PackageNotFoundError, version
+found = {}
+for name in sys.argv[1:]:
+    try:
+        found[name] = version(name)
+    except PackageNotFoundError:
+        pass
+print(json.dumps(found))
+"""
+
+
+def versions(python: str, packages: set[str]) -> dict[str, str]:
+    """The installed versions of those ``packages`` that are installed."""
+    answer = subprocess.run(
+        [python, "-c", _VERSIONS, *sorted(packages)], check=True, capture_output=True, text=True
+    )
+    found: dict[str, str] = json.loads(answer.stdout)
+    return found
+
+
+@dataclass(slots=True)
+class Installed:
+    """Where contenders run: their interpreter, their versions, and what went wrong."""
+
+    ours: str
+    peers: str
+    versions: dict[str, dict[str, str]]
+    errors: dict[str, str]
+
+    def python(self, contender: Contender) -> str:
+        return self.peers if contender.is_peer else self.ours
+
+    def describe(self, contender: Contender) -> str:
+        """``granian 2.8.7, uvloop 0.23.0``."""
+        known = self.versions[self.python(contender)]
+        return ", ".join(f"{name} {known.get(name, '?')}" for name in contender.packages)
+
+
+def install(contenders: list[Contender], peers_python: str | None) -> Installed:
+    """Make sure that all peers among ``contenders`` can be started, as far as possible."""
+    packages = {name for contender in contenders for name in contender.packages}
+    errors: dict[str, str] = {}
+    peers = [contender for contender in contenders if contender.is_peer]
+    python = peers_python or str(HERE / ".venv/bin/python")
+    if peers and peers_python is None:
+        errors = _install_peers(python, peers)
+    known = {sys.executable: versions(sys.executable, packages)}
+    if peers and Path(python).exists():
+        known[python] = versions(python, packages)
+    return Installed(sys.executable, python, {python: {}, **known}, errors)
+
+
+def _install_peers(python: str, peers: list[Contender]) -> dict[str, str]:
+    if not Path(python).exists():
+        print("making benchmarks/.venv for the other servers", file=sys.stderr)
+        made = _run([sys.executable, "-m", "venv", str(HERE / ".venv")])
+        if made:
+            return dict.fromkeys((peer.name for peer in peers), f"no virtual environment: {made}")
+    errors: dict[str, str] = {}
+    for peer in peers:
+        wanted = set(peer.packages)
+        if wanted <= versions(python, wanted).keys():
+            continue
+        print(f"installing {' '.join(peer.requires)}", file=sys.stderr)
+        pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        failed = _run([*pip, *peer.requires])
+        if failed:
+            errors[peer.name] = f"not installed: {failed}"
+    return errors
+
+
+def _run(command: list[str]) -> str:
+    """Run ``command``; "" or the last line of what it said when it failed."""
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=600)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    if done.returncode == 0:
+        return ""
+    said = (done.stderr or done.stdout).strip().splitlines()
+    return said[-1] if said else f"exit code {done.returncode}"

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hyperserver.asgi.scope import ScopeContext, decode_path, http_scope
+from hyperserver.protocol.events import Headers, RequestReceived
+
+CLIENT = ("192.0.2.7", 50_000)
+SERVER = ("192.0.2.1", 8000)
+
+
+def make(
+    target: bytes = b"/",
+    *,
+    headers: Headers | None = None,
+    version: str = "1.1",
+    method: str = "GET",
+    root_path: str = "",
+    state: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    event = RequestReceived(
+        stream_id=1,
+        method=method,
+        target=target,
+        headers=headers if headers is not None else [(b"host", b"a")],
+        http_version=version,
+        scheme="http",
+        authority=b"a",
+        protocol=None,
+        end_stream=True,
+    )
+    return http_scope(event, ScopeContext(CLIENT, SERVER, root_path, state))
+
+
+def test_the_whole_scope() -> None:
+    assert make(b"/p%20q?x=%20&y", headers=[(b"host", b"a"), (b"x", b"\xff")]) == {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.5"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/p q",
+        "raw_path": b"/p%20q",
+        "query_string": b"x=%20&y",
+        "root_path": "",
+        "headers": [(b"host", b"a"), (b"x", b"\xff")],
+        "client": CLIENT,
+        "server": SERVER,
+        "extensions": {"http.response.early_hint": {}, "http.response.trailers": {}},
+    }
+
+
+def test_it_is_a_plain_dict_with_plain_values() -> None:
+    scope = make()
+    assert type(scope) is dict
+    assert {key: type(value) for key, value in scope.items()} == {
+        "type": str, "asgi": dict, "http_version": str, "method": str, "scheme": str,
+        "path": str, "raw_path": bytes, "query_string": bytes, "root_path": str,
+        "headers": list, "client": tuple, "server": tuple, "extensions": dict,
+    }  # fmt: skip
+
+
+def test_two_requests_of_a_connection_share_no_container() -> None:
+    context = ScopeContext(CLIENT, SERVER, "", {"pool": object()})
+
+    def scope() -> dict[str, Any]:
+        event = RequestReceived(1, "GET", b"/", [(b"host", b"a")], "1.1", "http", b"a", None, True)
+        return http_scope(event, context)
+
+    first, second = scope(), scope()
+    for key in ("asgi", "extensions", "headers", "state"):
+        assert first[key] == second[key]
+        assert first[key] is not second[key]
+    for extension in first["extensions"]:
+        assert first["extensions"][extension] is not second["extensions"][extension]
+
+
+def test_http_1_0_is_offered_no_extension() -> None:
+    """It knows neither interim responses nor chunks."""
+    assert make(version="1.0")["extensions"] == {}
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "raw_path", "query_string"),
+    [
+        (b"/", "/", b"/", b""),
+        (b"/?", "/", b"/", b""),
+        (b"/a?b", "/a", b"/a", b"b"),
+        (b"/a?b?c=%3F", "/a", b"/a", b"b?c=%3F"),
+        (b"/a%3Fb", "/a?b", b"/a%3Fb", b""),
+        (b"/a%2Fb", "/a/b", b"/a%2Fb", b""),
+        (b"//a/../b/.", "//a/../b/.", b"//a/../b/.", b""),
+        (b"/%00", "/\0", b"/%00", b""),
+        (b"/%e2%82%ac", "/€", b"/%e2%82%ac", b""),
+        (b"/%E2%82", "/\ufffd", b"/%E2%82", b""),
+        (b"/%ff/%fe", "/\ufffd/\ufffd", b"/%ff/%fe", b""),
+        (b"/100%", "/100%", b"/100%", b""),
+        (b"/%zz", "/%zz", b"/%zz", b""),
+        (b"/a+b", "/a+b", b"/a+b", b""),
+        (b"*", "*", b"*", b""),
+    ],
+)
+def test_the_target_is_split_and_only_the_path_is_decoded(
+    target: bytes, path: str, raw_path: bytes, query_string: bytes
+) -> None:
+    scope = make(target)
+    assert (scope["path"], scope["raw_path"], scope["query_string"]) == (
+        path,
+        raw_path,
+        query_string,
+    )
+
+
+def test_a_path_without_escapes_is_decoded_alike() -> None:
+    assert decode_path(b"/plain") == "/plain"
+    assert decode_path(b"/caf\xc3\xa9") == "/café"
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        (b"/shop/cart", "/shop/cart"),  # a proxy that keeps the prefix
+        (b"/cart", "/shop/cart"),  # a proxy that strips it
+        (b"/", "/shop/"),
+        (b"/shop", "/shop"),
+        (b"/shop/", "/shop/"),
+        (b"/shopping", "/shop/shopping"),  # another name that only begins alike
+    ],
+)
+def test_path_begins_with_the_root_path_exactly_once(target: bytes, path: str) -> None:
+    scope = make(target, root_path="/shop")
+    assert (scope["path"], scope["root_path"], scope["raw_path"]) == (path, "/shop", target)
+
+
+def test_the_state_is_a_shallow_copy_per_request() -> None:
+    pool = object()
+    state = {"pool": pool}
+    first = make(state=state)
+    second = make(state=state)
+    assert first["state"]["pool"] is pool
+    first["state"]["mine"] = 1
+    assert second["state"] == {"pool": pool}
+    assert state == {"pool": pool}
+
+
+def test_an_empty_state_is_there_and_a_missing_lifespan_is_told_by_its_absence() -> None:
+    assert make(state={})["state"] == {}
+    assert "state" not in make(state=None)
+
+
+def test_the_method_is_passed_as_it_is() -> None:
+    assert make(method="PURGE")["method"] == "PURGE"
+
+
+def test_a_unix_socket_has_no_client_and_a_path_for_a_server() -> None:
+    event = RequestReceived(1, "GET", b"/", [(b"host", b"a")], "1.1", "http", b"a", None, True)
+    scope = http_scope(event, ScopeContext(None, ("/run/a.sock", None), "", None))
+    assert (scope["client"], scope["server"]) == (None, ("/run/a.sock", None))

@@ -1,0 +1,47 @@
+"""One suite for every HTTP/1 engine: these fixtures run a test on each, fed in each style."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from hyperserver.protocol.interface import Limits
+from hyperserver.protocol.negotiate import HTTP1_ENGINES
+from tests.engines.playbook import FEEDS, Peer
+
+
+@pytest.fixture(params=HTTP1_ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(params=FEEDS)
+def feed_name(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def client(engine: str, feed_name: str) -> Peer:
+    """A connection fed whole, byte by byte and at random splits: for what a client sends."""
+    return Peer(engine, FEEDS[feed_name])
+
+
+@pytest.fixture
+def connect(engine: str, feed_name: str) -> Callable[[Limits], Peer]:
+    """As ``client``, with limits of the test's choice."""
+    return lambda limits: Peer(engine, FEEDS[feed_name], limits)
+
+
+@pytest.fixture
+def peer(engine: str) -> Peer:
+    """A connection fed whole: for what a server says and when."""
+    return Peer(engine)
+
+
+@pytest.fixture
+def limited(engine: str) -> Callable[[Limits], Peer]:
+    """As ``peer``, with limits of the test's choice."""
+    return lambda limits: Peer(engine, limits=limits)
