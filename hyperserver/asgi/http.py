@@ -27,10 +27,12 @@ from hyperserver.protocol.interface import HTTPConnection
 _START, _HELD, _BODY, _TRAILERS, _COMPLETE = range(5)
 
 _ERROR_BODY = b"500: Internal Server Error\n"
-_ERROR_HEADERS = [
-    (b"content-type", b"text/plain; charset=utf-8"),
-    (b"content-length", b"%d" % len(_ERROR_BODY)),
-]
+_ERROR_HEADERS = fields.response_fields(
+    [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", b"%d" % len(_ERROR_BODY)),
+    ]
+)
 
 
 class HTTPCycle:
@@ -41,29 +43,47 @@ class HTTPCycle:
     body bytes handed to the engine.
     """
 
-    # Most requests leave most of these alone: class attributes are defaults that cost nothing.
+    __slots__ = (
+        "_connection",
+        "_content_length",
+        "_continue_due",
+        "_ended",
+        "_headers",
+        "_input_closed",
+        "_pieces",
+        "_request",
+        "_state",
+        "_stream_id",
+        "_trailer_fields",
+        "_wants_trailers",
+        "bytes_sent",
+        "gone",
+        "request_complete",
+        "status",
+    )
 
-    #: The client cannot be reached: send() raises.
-    gone = False
-    status = 0
-    bytes_sent = 0
-    _state = _START
-    _headers: Headers
-    _content_length: int | None = None
-    _wants_trailers = False
+    _headers: fields.ResponseFields
     _trailer_fields: Headers
-    _pieces: list[bytes] | None = None  # body received and not yet handed out
-    _ended = False  # the final http.request has been handed out
-    _input_closed = False
-    _continue_due = False
 
     def __init__(self, connection: HTTPConnection, event: RequestReceived) -> None:
         self._connection = connection
         self._request = event
         self._stream_id = event.stream_id
+        #: The client cannot be reached: send() raises.
+        self.gone = False
+        self.status = 0
+        self.bytes_sent = 0
+        self._state = _START
+        self._content_length: int | None = None
+        self._wants_trailers = False
+        self._input_closed = False
+        self._ended = False  # the final http.request has been handed out
         self.request_complete = event.end_stream
-        if not event.end_stream:
-            self._pieces = []
+        if event.end_stream:
+            self._pieces: list[bytes] | None = None
+            self._continue_due = False
+        else:
+            self._pieces = []  # body received and not yet handed out
             self._continue_due = event.http_version != "1.0"
 
     # ---- from the engine -----------------------------------------------------------------
@@ -144,7 +164,7 @@ class HTTPCycle:
             self._send_start(message)
             return False
         if kind == "http.response.body":
-            self._send_body(message.get("body", b""), bool(message.get("more_body", False)))
+            self._send_body(message.get("body", b""), message.get("more_body", False))
         elif kind == "http.response.trailers":
             self._send_trailers(message)
         elif kind == "http.response.early_hint":
@@ -168,17 +188,9 @@ class HTTPCycle:
         if not 200 <= status <= 999:
             raise LocalProtocolError(f"{status} is not the status of a final response")
         headers = fields.response_fields(message.get("headers") or ())
-        length = None
-        for name, value in headers:
-            if name == b"content-length":
-                if length is not None:
-                    raise LocalProtocolError("content-length appears twice")
-                if not value.isdigit():
-                    raise LocalProtocolError(f"invalid content-length {value!r}")
-                length = int(value)
         self.status = status
         self._headers = headers
-        self._content_length = length
+        self._content_length = headers.content_length
         self._wants_trailers = bool(message.get("trailers", False))
         self._state = _HELD
 
@@ -201,8 +213,13 @@ class HTTPCycle:
         connection = self._connection
         ends = not more_body and not self._wants_trailers
         if state == _HELD:
-            if ends and self._content_length is None:
-                self._add_content_length(body)
+            if ends:
+                if self._content_length is None:
+                    self._add_content_length(body)
+                self._state = _COMPLETE
+                self.bytes_sent = len(body)
+                connection.send_response(self._stream_id, self.status, self._headers, body)
+                return
             self._state = _BODY
             connection.send_headers(self._stream_id, self.status, self._headers)
         if body or ends:
@@ -230,6 +247,7 @@ class HTTPCycle:
         """The body is whole: say how long it is, as a GET would have been told for a HEAD."""
         if self.status != 204 and self.status != 304 and (body or self._request.method != "HEAD"):
             self._headers.append((b"content-length", b"%d" % len(body)))
+            self._headers.content_length = len(body)
 
     def _send_trailers(self, message: Message) -> None:
         if self._state != _TRAILERS:
@@ -268,8 +286,7 @@ class HTTPCycle:
         if not self.gone:
             if self._state <= _HELD:
                 self.status = 500
-                self._connection.send_headers(self._stream_id, 500, _ERROR_HEADERS)
-                self._connection.send_data(self._stream_id, _ERROR_BODY, True)
+                self._connection.send_response(self._stream_id, 500, _ERROR_HEADERS, _ERROR_BODY)
                 self.bytes_sent = len(_ERROR_BODY)
             else:
                 self._connection.reset_stream(self._stream_id, "application error")

@@ -2,7 +2,8 @@
 
     IDLE ─startup()─► STARTING ─complete─► STARTED ─shutdown()─► STOPPING ─complete─► STOPPED
                           └─failed──► FAILED                          └─failed──► FAILED
-    at any point the application may return or raise: UNSUPPORTED before STARTED, ENDED after
+
+At any point the application may return or raise: UNSUPPORTED before STARTED, ENDED after.
 """
 
 from __future__ import annotations

@@ -63,12 +63,16 @@ def _read_table(cls: type, data: object, prefix: str, errors: list[str]) -> obje
             errors.append(f"unknown key `{prefix}{name}`{_did_you_mean(str(name), known)}")
             continue
         try:
-            values[name] = _read_value(
-                known[name], hints[name], value, f"{prefix}{name}", errors
-            )
+            values[name] = _read_value(known[name], hints[name], value, f"{prefix}{name}", errors)
         except ValueError as error:
             errors.append(f"`{prefix}{name}`: {error}")
-    return cls(**values) if len(errors) == before else None
+    if len(errors) > before:
+        return None
+    try:
+        return cls(**values)
+    except ConfigError as error:
+        errors.append(str(error))
+        return None
 
 
 def _did_you_mean(name: str, known: Mapping[str, object]) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from hyperserver.errors import ConfigError
+
 
 def key(
     default: Any,
@@ -56,9 +58,7 @@ class Limits:
     request_head: int = key(
         65_536, "Size of a request line with all its header fields.", unit="size", minimum=1024
     )
-    request_target: int = key(
-        16_384, "Size of a request target (URI).", unit="size", minimum=256
-    )
+    request_target: int = key(16_384, "Size of a request target (URI).", unit="size", minimum=256)
     request_fields: int = key(128, "Number of header fields.", minimum=8)
     request_body: int | None = key(
         None, "Size of a request body; unlimited unless set.", unit="size", minimum=0
@@ -136,7 +136,9 @@ class Config:
         "auto serves applications without lifespan support too; on makes its absence fatal.",
         choices=("auto", "on", "off"),
     )
-    root_path: str = key("", "Path prefix under which a proxy mounts the application.")
+    root_path: str = key(
+        "", 'Path prefix under which a proxy mounts the application, as in "/shop".'
+    )
     server_header: bool = key(True, "Add a server field to responses.")
     date_header: bool = key(True, "Add a date field to responses.")
     listen: tuple[Listen, ...] = field(
@@ -146,3 +148,10 @@ class Config:
     timeouts: Timeouts = field(default_factory=Timeouts)
     http1: HTTP1 = field(default_factory=HTTP1)
     log: Log = field(default_factory=Log)
+
+    def __post_init__(self) -> None:
+        root_path = self.root_path
+        if root_path and (root_path[0] != "/" or root_path[-1] == "/"):
+            raise ConfigError(
+                f'`root_path`: must begin with "/" and not end with it, not {root_path!r}'
+            )

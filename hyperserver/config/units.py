@@ -31,9 +31,7 @@ def parse_size(value: object) -> int:
     return int(size)
 
 
-def _parse(
-    value: object, units: dict[str, float] | dict[str, int], what: str, hint: str
-) -> float:
+def _parse(value: object, units: dict[str, float] | dict[str, int], what: str, hint: str) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         raise ValueError(f'needs a unit: write "{value}{hint}')
     match = _QUANTITY.fullmatch(value.strip()) if isinstance(value, str) else None
@@ -51,7 +49,7 @@ def format_duration(seconds: float) -> str:
     for unit, factor in (("h", 3600), ("m", 60), ("s", 1)):
         if seconds >= factor and seconds % factor == 0:
             return f"{int(seconds // factor)}{unit}"
-    return f"{seconds * 1000:g}ms"
+    return f"{seconds * 1000:.12g}ms"
 
 
 def format_size(size: int) -> str:

@@ -45,6 +45,9 @@ CONNECTION_SPECIFIC = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
 )
 
+#: Response fields that say how, not what: engines look at these only.
+RESPONSE_STEERING = CONNECTION_SPECIFIC | {b"content-length", b"date", b"server"}
+
 #: Fields a trailer section must not carry: framing, routing, authentication, response control
 #: and content description (RFC 9110 §6.5.1).
 NOT_IN_TRAILERS = CONNECTION_SPECIFIC | {
@@ -76,6 +79,8 @@ NOT_IN_TRAILERS = CONNECTION_SPECIFIC | {
 _CACHE_SIZE = 1024
 _names: dict[bytes, bytes] = {}
 _authorities: set[bytes] = set()
+_values: set[bytes] = set()
+_MAX_KNOWN_VALUE = 64
 
 
 def is_token(value: bytes) -> bool:
@@ -168,25 +173,60 @@ def _admit_name(name: bytes) -> bytes:
     return lower
 
 
-def response_fields(headers: Iterable[Iterable[bytes]]) -> Headers:
+def _admit_value(name: bytes, value: bytes) -> None:
+    """Validate a response field value and, if it is short, remember that it is good."""
+    if not isinstance(value, bytes):
+        raise LocalProtocolError(
+            f"value {value!r} of header {name!r} must be bytes, not {type(value).__name__}"
+        )
+    if not is_field_value(value):
+        raise LocalProtocolError(f"invalid value {value!r} of header {name!r}: control characters")
+    if len(value) <= _MAX_KNOWN_VALUE:
+        if len(_values) >= _CACHE_SIZE:
+            _values.clear()
+        _values.add(value)
+
+
+class ResponseFields(list[tuple[bytes, bytes]]):
+    """Validated response fields, which know which of them steer the message.
+
+    ``content_length`` is the value of that field, or None; ``steers`` is true where another of
+    ``RESPONSE_STEERING`` is present.
+    """
+
+    __slots__ = ("content_length", "steers")
+
+    content_length: int | None
+    steers: bool
+
+
+def response_fields(headers: Iterable[Iterable[bytes]]) -> ResponseFields:
     """The application's response fields as a list of byte pairs, names in lower case.
 
     Raises LocalProtocolError for anything that is not a pair of bytes, for a name that is not
     a token and for a value with a control byte: an application cannot inject header lines.
     """
-    fields: Headers = []
+    fields = ResponseFields()
+    fields.content_length = None
+    fields.steers = False
     known = _names.get
     try:
         for name, value in headers:
             lower = known(name)
             if lower is None:
                 lower = _admit_name(name)
-            # isprintable is the quickest test, but false for HTAB and some of obs-text as well
-            if not value.decode("latin-1").isprintable() and not is_field_value(value):
-                raise LocalProtocolError(
-                    f"invalid value {value!r} of header {name!r}: control characters"
-                )
+            if value not in _values:
+                _admit_value(name, value)
             fields.append((lower, value))
+            if lower in RESPONSE_STEERING:
+                if lower == b"content-length":
+                    if fields.content_length is not None:
+                        raise LocalProtocolError("content-length appears twice")
+                    if not value.isdigit():
+                        raise LocalProtocolError(f"invalid content-length {value!r}")
+                    fields.content_length = int(value)
+                else:
+                    fields.steers = True
     except (TypeError, ValueError, AttributeError):
         raise LocalProtocolError(
             "headers must be an iterable of (name, value) pairs of bytes"

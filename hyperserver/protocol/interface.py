@@ -84,6 +84,9 @@ class HTTPConnection(Protocol):
     ) -> None:
         """Send the response head. ``headers`` passed ``fields.response_fields`` already."""
 
+    def send_response(self, stream_id: int, status: int, headers: Headers, body: bytes) -> None:
+        """A whole response: ``send_headers``, then ``send_data`` with ``end_stream``."""
+
     def send_data(self, stream_id: int, data: bytes, end_stream: bool = False) -> None:
         """Queue body bytes; framing is the engine's."""
 
@@ -105,6 +108,10 @@ class HTTPConnection(Protocol):
     def shutdown(self) -> None:
         """Drain: finish what is in flight and tell the peer to send nothing new here."""
 
+    @property
+    def event_queue(self) -> list[Event]:
+        """What ``events`` would return: to look, not to touch."""
+
     def events(self) -> list[Event]:
         """Take the events since the last call."""
 
@@ -123,12 +130,20 @@ class ByteConnection(HTTPConnection, Protocol):
         """False: stop reading the transport until this turns true again."""
 
     @property
+    def holds_output(self) -> bool:
+        """Some stream has bytes that wait for more than the transport: see ``buffered``."""
+
+    @property
     def output_finished(self) -> bool:
         """Nothing more will be sent: half-close the transport after the output is written."""
 
     @property
     def aborted(self) -> bool:
         """Close with a TCP reset: an ordinary close would look like a complete message."""
+
+    @property
+    def output(self) -> object:
+        """True in a boolean context while ``data_to_send`` has something."""
 
     def receive_data(self, data: bytes, now: float) -> None:
         """Feed bytes, in any split. Never raises for the peer's fault."""

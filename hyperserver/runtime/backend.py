@@ -7,6 +7,7 @@ each event loop has one short file of its own: ``transport_asyncio`` and ``trans
 from __future__ import annotations
 
 import socket
+import sys
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,7 +35,7 @@ class Transport(Protocol):
 
     def write(self, data: bytes) -> None: ...
     def unsent(self) -> int:
-        """Bytes written that the kernel has not taken yet."""
+        """0 if the kernel has taken what was written, else the bytes the peer has not taken."""
 
     def write_eof(self) -> None:
         """Half-close after what was written."""
@@ -91,3 +92,21 @@ def tune(sock: socket.socket) -> None:
 def reset_on_close(sock: socket.socket) -> None:
     """Make the coming close a TCP reset: the peer must not take it for an orderly end."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+
+
+def kernel_queue(sock: socket.socket) -> int:
+    """Bytes that the kernel has taken and the peer has not acknowledged; 0 where it cannot tell.
+
+    A kernel takes more only once a good part of its queue, which may be megabytes, is free. To a
+    slow reader that can be longer than any timeout; here its progress shows at once.
+    """
+    if sys.platform != "linux":
+        return 0
+    import fcntl
+    import termios
+
+    try:
+        answer = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))  # SIOCOUTQ of tcp(7)
+    except (OSError, ValueError):  # closed already
+        return 0
+    return int.from_bytes(answer, sys.byteorder)

@@ -108,7 +108,7 @@ class Connection:
         """The transport is closed, by whichever side: every stream that was left is over."""
         if self._lost:
             return
-        self._lost = True
+        self._lost = self._pumping = True  # never pump again
         self.worker.forget(self)
         for stream in list(self.streams.values()):
             stream.cycle.closed()
@@ -122,28 +122,32 @@ class Connection:
             self.transport.congested or self.engine.buffered(stream_id) > HIGH_WATER
         )
 
-    def flush(self) -> None:
-        """Dispatch the engine's events and write its output, until there are none."""
-        if self._pumping or self._lost:
-            return
-        self._pumping = True
+    def flush(self) -> bool:
+        """Dispatch the engine's events and write its output, until there are none.
+
+        Whether all of the output has gone to the transport, which takes more.
+        """
+        if self._pumping:
+            return False
         engine = self.engine
+        if engine.event_queue:
+            self._pumping = True
+            try:
+                while engine.event_queue:  # an application that starts eagerly may cause more
+                    for event in engine.events():
+                        self._dispatch(event)
+            finally:
+                self._pumping = self._lost
         transport = self.transport
-        try:
-            events = engine.events()
-            while events:  # an application that starts eagerly may cause more
-                for event in events:
-                    self._dispatch(event)
-                events = engine.events()
-            while not transport.congested and (data := engine.data_to_send()):
-                self._written += len(data)
-                transport.write(data)
-        finally:
-            self._pumping = False
+        while engine.output and not transport.congested:
+            data = engine.data_to_send()
+            self._written += len(data)
+            transport.write(data)
         if engine.wants_data is not self._reading:
             self._control_reading()
-        if engine.output_finished or engine.is_closed or self.waiting_writers:
+        if engine.output_finished or self.waiting_writers:
             self._after_output()
+        return not (transport.congested or engine.holds_output)
 
     def _control_reading(self) -> None:
         self._reading = self.engine.wants_data
@@ -171,7 +175,9 @@ class Connection:
         if isinstance(event, RequestReceived):
             stream = Stream(self, event, self._now)
             self.streams[event.stream_id] = stream
-            self.worker.start_stream(stream, http_scope(event, self.context))
+            worker = self.worker
+            worker.streams.add(stream)
+            worker.backend.spawn(stream, http_scope(event, self.context))
             return
         if isinstance(event, RequestRefused):
             self.worker.log_refusal(self, event)

@@ -39,13 +39,13 @@ class Lifespan:
             return
         self._cycle.startup()
         tasks.start_soon(self._run)
-        with anyio.move_on_after(timeout):
-            await self._settled()
-        state = self._cycle.state
+        state = await self._settled(timeout)
         if state is LifespanState.STARTING:
             raise AppError(f"the application's startup took longer than {timeout:g} s")
         if state is LifespanState.FAILED:
-            raise AppError(f"the application failed to start: {self._cycle.message or '(no message)'}")
+            raise AppError(
+                f"the application failed to start: {self._cycle.message or '(no message)'}"
+            )
         if state is LifespanState.UNSUPPORTED:
             failure = self._failure
             if isinstance(failure, SystemExit):
@@ -63,9 +63,7 @@ class Lifespan:
             return True
         self._cycle.shutdown()
         self._notify()
-        with anyio.move_on_after(timeout):
-            await self._settled()
-        state = self._cycle.state
+        state = await self._settled(timeout)
         if state is LifespanState.STOPPING:
             logger.error("the application's shutdown took longer than %g s", timeout)
         elif state is LifespanState.FAILED:
@@ -102,9 +100,12 @@ class Lifespan:
         self._cycle.send(message)
         self._notify()
 
-    async def _settled(self) -> None:
-        while self._cycle.state in _WAITING:
-            await self._changed.wait()
+    async def _settled(self, timeout: float) -> LifespanState:
+        """What the application has made of it, or that it is still at it."""
+        with anyio.move_on_after(timeout):
+            while self._cycle.state in _WAITING:
+                await self._changed.wait()
+        return self._cycle.state
 
     def _notify(self) -> None:
         self._changed.set()

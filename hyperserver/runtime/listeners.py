@@ -14,7 +14,7 @@ from hyperserver.asgi.scope import Address
 from hyperserver.config.schema import Listen
 from hyperserver.errors import ConfigError, ListenError
 
-_HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:]*)):(?P<port>\d{1,5})")
+_HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>\d{1,5})")
 
 
 @dataclass(slots=True)
@@ -29,12 +29,14 @@ class OpenSocket:
     url: str
     backlog: int
     path: str | None = None
+    inode: int = 0
 
     def unlink(self) -> None:
         """Remove the socket file, if it is still the one we made."""
         if self.path is not None:
             try:
-                os.unlink(self.path)
+                if os.stat(self.path).st_ino == self.inode:
+                    os.unlink(self.path)
             except OSError:
                 pass
 
@@ -142,6 +144,7 @@ def _open_unix(path: str, listen: Listen) -> OpenSocket:
         Path(temporary).unlink(missing_ok=True)
         sock.bind(temporary)
         os.chmod(temporary, listen.mode)
+        inode = os.stat(temporary).st_ino
         sock.listen(listen.backlog)
         os.rename(temporary, path)
         sock.setblocking(False)
@@ -149,7 +152,7 @@ def _open_unix(path: str, listen: Listen) -> OpenSocket:
         sock.close()
         Path(temporary).unlink(missing_ok=True)
         raise _listen_error(f"unix:{path}", error) from None
-    return OpenSocket(sock, (path, None), f"unix:{path}", listen.backlog, path)
+    return OpenSocket(sock, (path, None), f"unix:{path}", listen.backlog, path, inode)
 
 
 def _refuse_live(path: str) -> None:
@@ -161,10 +164,13 @@ def _refuse_live(path: str) -> None:
     if not stat.S_ISSOCK(mode):
         raise ListenError(f"cannot listen on unix:{path}: the file exists and is not a socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # where its backlog is full, a live one would not answer
         try:
             probe.connect(path)
-        except OSError:
+        except (ConnectionRefusedError, FileNotFoundError):
             return
+        except OSError:
+            pass  # busy, of another type or not ours to ask: somebody's in any case
     raise ListenError(f"cannot listen on unix:{path}: address already in use")
 
 

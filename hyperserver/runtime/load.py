@@ -27,14 +27,16 @@ def load_app(target: str, app_dir: str = ".", *, factory: bool = False) -> ASGIA
     found: object = _import(module_name, target, directory)
     for name in attribute.split("."):
         if not hasattr(found, name):
-            raise AppError(f"cannot load {target!r}: {module_name!r} has no attribute {attribute!r}")
+            raise AppError(
+                f"cannot load {target!r}: {module_name!r} has no attribute {attribute!r}"
+            )
         found = getattr(found, name)
     if factory:
         if not callable(found):
             raise AppError(f"cannot load {target!r}: the factory is not callable")
         try:
             found = found()
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the application's code
             raise AppError(f"the factory {target!r} failed:\n{_traceback(error)}") from None
     if not callable(found):
         hint = "" if factory else "; is it a factory? then add --factory"
@@ -55,7 +57,7 @@ def _import(module_name: str, target: str, directory: str) -> object:
                 "or on the import path; use --app-dir to add a directory"
             ) from None
         raise AppError(f"importing {module_name!r} failed:\n{_traceback(error)}") from None
-    except (Exception, SystemExit) as error:  # a script's sys.exit() must not look like our own
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - nor may its sys.exit() be ours
         raise AppError(f"importing {module_name!r} failed:\n{_traceback(error)}") from None
 
 

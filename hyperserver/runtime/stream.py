@@ -24,9 +24,7 @@ class Stream:
 
     __slots__ = ("_signal", "connection", "cycle", "request", "started_at", "task")
 
-    def __init__(
-        self, connection: Connection, request: RequestReceived, started_at: float
-    ) -> None:
+    def __init__(self, connection: Connection, request: RequestReceived, started_at: float) -> None:
         self.connection = connection
         self.request = request
         self.cycle = HTTPCycle(connection.engine, request)
@@ -51,9 +49,7 @@ class Stream:
         """ASGI ``send``: waits while the client takes less than the application gives."""
         if not self.cycle.send(message):
             return
-        connection = self.connection
-        connection.flush()
-        if connection.transport.congested or connection.engine.buffered(self.request.stream_id):
+        if not self.connection.flush():
             await self._wait_for_room()
 
     async def _wait_for_room(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -12,12 +13,16 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio
 
 from hyperserver.protocol.interface import HIGH_WATER
-from hyperserver.runtime.backend import reset_on_close
+from hyperserver.runtime.backend import kernel_queue, reset_on_close
 
 if TYPE_CHECKING:
     from hyperserver.runtime.connection import Connection
     from hyperserver.runtime.stream import Stream
     from hyperserver.runtime.worker import Worker
+
+#: Connections accepted in one turn of the loop. asyncio takes this number from ``backlog``, and
+#: when descriptors run out it goes on for as many times, with a traceback in the log for each.
+_BATCH = 8
 
 
 class AsyncioSignal:
@@ -82,10 +87,16 @@ class AsyncioTransport(asyncio.Protocol):
     # ---- called by the connection --------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        self._transport.write(data)
+        transport = self._transport
+        transport.write(data)
+        if transport.is_closing():
+            # It failed, and connection_lost waits for its turn. Hold applications until then: one
+            # that never waits would go on sending to nobody, and asyncio log a line for each.
+            self.congested = True
 
     def unsent(self) -> int:
-        return self._transport.get_write_buffer_size()
+        size = self._transport.get_write_buffer_size()
+        return size and size + kernel_queue(self._transport.get_extra_info("socket"))
 
     def write_eof(self) -> None:
         if not self._transport.is_closing():
@@ -119,6 +130,7 @@ class AsyncioBackend:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
         module = type(self._loop).__module__.partition(".")[0]
         if module == "uvloop":
             self.name = f"uvloop {sys.modules['uvloop'].__version__}"
@@ -127,13 +139,17 @@ class AsyncioBackend:
 
     def is_cancellation(self, error: BaseException) -> bool:
         task = asyncio.current_task()
-        return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+        return (
+            isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+        )
 
     def make_signal(self) -> AsyncioSignal:
         return AsyncioSignal(self._loop)
 
     def spawn(self, stream: Stream, scope: dict[str, Any]) -> None:
-        stream.task = self._loop.create_task(stream.run(scope))
+        # Not the context of this moment: a pipelined request is found within another's send().
+        context = self._context.copy()
+        stream.task = self._loop.create_task(stream.run(scope), context=context)
 
     @asynccontextmanager
     async def running(self, streams: set[Stream]) -> AsyncIterator[None]:
@@ -154,9 +170,12 @@ class AsyncioBackend:
         def make_transport() -> AsyncioTransport:
             return AsyncioTransport(worker)
 
+        create = self._loop.create_server
         if hasattr(socket, "AF_UNIX") and sock.family == socket.AF_UNIX:
-            return await self._loop.create_unix_server(make_transport, sock=sock, backlog=backlog)
-        return await self._loop.create_server(make_transport, sock=sock, backlog=backlog)
+            create = self._loop.create_unix_server  # type: ignore[assignment]
+        server = await create(make_transport, sock=sock, backlog=_BATCH)
+        sock.listen(backlog)
+        return server
 
     def cancel(self, streams: set[Stream]) -> None:
         for task in _tasks(streams):

@@ -29,7 +29,7 @@ import trio
 
 from hyperserver.observe.logs import logger
 from hyperserver.protocol.interface import HIGH_WATER
-from hyperserver.runtime.backend import reset_on_close, tune
+from hyperserver.runtime.backend import kernel_queue, reset_on_close, tune
 
 if TYPE_CHECKING:
     from hyperserver.runtime.connection import Connection
@@ -125,6 +125,8 @@ class TrioTransport:
         try:
             while unsent:
                 await trio.lowlevel.wait_writable(self.sock)
+                if self.closed:  # by another task, after this one was woken and before it ran
+                    return
                 try:
                     n = self.sock.send(unsent[0])
                 except (BlockingIOError, InterruptedError):
@@ -151,7 +153,7 @@ class TrioTransport:
         self._lose()
 
     def unsent(self) -> int:
-        return self._unsent_size
+        return self._unsent_size and self._unsent_size + kernel_queue(self.sock)
 
     def write_eof(self) -> None:
         if self._unsent:
@@ -304,6 +306,7 @@ class _Continue:
     def __await__(self) -> Generator[Any, Any, None]:
         trap = self._trap
         run = self._context.run
+        step: Callable[[Any], Any]
         while True:
             try:
                 value = yield trap
@@ -409,6 +412,7 @@ class TrioBackend:
         self.name = f"trio {trio.__version__}"
         self.readiness: Readiness
         self._nursery: trio.Nursery
+        self._context = contextvars.copy_context()
 
     def is_cancellation(self, error: BaseException) -> bool:
         return isinstance(error, trio.Cancelled) and trio.current_effective_deadline() == -math.inf
@@ -420,7 +424,9 @@ class TrioBackend:
         self.readiness.run_application(stream.run(scope))
 
     def start(self, function: Callable[..., Any], *args: Any) -> None:
-        self._nursery.start_soon(function, *args)
+        # A task inherits a copy of the context in which it is started, and this may be that of
+        # an application: a pipelined request, for one, is found within another's send().
+        self._context.run(self._nursery.start_soon, function, *args)
 
     @asynccontextmanager
     async def running(self, streams: set[Stream]) -> AsyncIterator[None]:

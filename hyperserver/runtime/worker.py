@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import threading
 import time
 from contextlib import AsyncExitStack
 from email.utils import formatdate
@@ -63,7 +64,8 @@ class Worker:
         self.access_log = AccessLog(sys.stdout) if config.log.access else None
         self.engines = choose_engines(config.http1.engine)
         self._connections: set[Connection] = set()
-        self._streams: set[Stream] = set()
+        #: The application calls in progress.
+        self.streams: set[Stream] = set()
         self._limits = Limits(
             max_head_size=config.limits.request_head,
             max_target_size=config.limits.request_target,
@@ -103,12 +105,14 @@ class Worker:
         self._refresh_date()
         failure: AppError | None = None
         clean = True
+        patience = threading.Timer(CANCEL_PATIENCE, self._leave, (on_stuck,))
+        patience.daemon = True
         async with anyio.create_task_group() as tasks:
             try:
                 await lifespan.startup(tasks, timeouts.startup)
                 self._state = lifespan.state
                 async with AsyncExitStack() as stack:
-                    await stack.enter_async_context(self.backend.running(self._streams))
+                    await stack.enter_async_context(self.backend.running(self.streams))
                     listeners = [await self._listen(opened) for opened in sockets]
                     tasks.start_soon(self._sweep_forever)
                     on_ready()
@@ -117,18 +121,23 @@ class Worker:
                         clean = await self._drain(listeners)
                     finally:
                         self._end(listeners, tasks, on_stuck)
+                ended = False
                 with anyio.CancelScope(shield=True) as ending:
                     tasks.start_soon(self._hurry, ending)
-                    clean = await lifespan.shutdown(timeouts.shutdown) and clean
+                    ended = await lifespan.shutdown(timeouts.shutdown)
                 if ending.cancelled_caught:
                     logger.error("the application's shutdown was not waited for")
+                    ended = False
+                if not ended:
                     clean = False
+                    patience.start()
             except AppError as error:
                 failure = error  # not raised here: a task group would wrap it in a group
             finally:
                 tasks.cancel_scope.cancel()
                 if self.access_log is not None:
                     self.access_log.flush()
+        patience.cancel()
         if failure is not None:
             raise failure
         return clean
@@ -164,7 +173,7 @@ class Worker:
                 connection.announce_disconnect()
             with anyio.move_on_after(max(0.0, timeouts.drain - timeouts.disconnect_grace)):
                 await self._idle.wait()
-        return not self._streams and not any(c.transport.unsent() for c in self._connections)
+        return not self.streams and not any(c.transport.unsent() for c in self._connections)
 
     def _end(
         self,
@@ -175,13 +184,13 @@ class Worker:
         """Cut off what is left. Synchronous: this may run while being cancelled."""
         for listener in listeners:
             listener.close()
-        if self._streams:
-            logger.warning("cancelling %d unfinished request(s)", len(self._streams))
+        if self.streams:
+            logger.warning("cancelling %d unfinished request(s)", len(self.streams))
             if on_stuck is not None:
                 tasks.start_soon(self._watch_end, on_stuck)
         for connection in list(self._connections):
             connection.abort()
-        self.backend.cancel(self._streams)
+        self.backend.cancel(self.streams)
 
     async def _hurry(self, ending: anyio.CancelScope) -> None:
         """Once forced, even a lifespan's shutdown gets no more than a moment."""
@@ -189,14 +198,18 @@ class Worker:
         await anyio.sleep(CANCEL_PATIENCE)
         ending.cancel()
 
+    def _leave(self, on_stuck: Callable[[], None] | None) -> None:
+        """The lifespan was cancelled and goes on; called in a thread, as the loop may be stuck."""
+        logger.error("the application's lifespan ignores its cancellation; leaving it")
+        if on_stuck is not None:
+            on_stuck()
+
     async def _watch_end(self, on_stuck: Callable[[], None]) -> None:
         """Applications were cancelled: report if they go on regardless."""
         with anyio.CancelScope(shield=True):
             await anyio.sleep(CANCEL_PATIENCE)
-        if self._streams:
-            logger.error(
-                "%d request(s) ignore their cancellation; leaving them", len(self._streams)
-            )
+        if self.streams:
+            logger.error("%d request(s) ignore their cancellation; leaving them", len(self.streams))
             if self.access_log is not None:
                 self.access_log.flush()
             on_stuck()
@@ -235,13 +248,9 @@ class Worker:
         if self._draining:
             self._check_idle()
 
-    def start_stream(self, stream: Stream, scope: dict[str, Any]) -> None:
-        self._streams.add(stream)
-        self.backend.spawn(stream, scope)
-
     def end_stream(self, stream: Stream) -> None:
         """An application call has ended, one way or another."""
-        self._streams.discard(stream)
+        self.streams.discard(stream)
         if self.access_log is not None:
             request = stream.request
             cycle = stream.cycle
@@ -270,7 +279,7 @@ class Worker:
             )
 
     def _check_idle(self) -> None:
-        if not self._connections and not self._streams:
+        if not self._connections and not self.streams:
             self._idle.set()
 
     # ---- time ----------------------------------------------------------------------------

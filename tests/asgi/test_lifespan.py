@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from hyperserver.asgi.lifespan import LifespanCycle, LifespanState
@@ -31,6 +33,12 @@ def stopping() -> LifespanCycle:
     return cycle
 
 
+def test_startup_completed_is_started() -> None:
+    cycle = started()
+    assert cycle.state is LifespanState.STARTED
+    assert cycle.supported
+
+
 def test_the_scope() -> None:
     cycle = LifespanCycle()
     assert cycle.scope == {
@@ -48,7 +56,6 @@ def test_a_whole_life() -> None:
     assert cycle.receive() == {"type": "lifespan.startup"}
     assert cycle.receive() is None
     cycle.send(STARTUP_COMPLETE)
-    assert cycle.state is LifespanState.STARTED
     assert cycle.receive() is None
     cycle.shutdown()
     assert cycle.receive() == {"type": "lifespan.shutdown"}
@@ -62,7 +69,9 @@ def test_a_whole_life() -> None:
 @pytest.mark.parametrize(
     ("make", "message"), [(starting, STARTUP_FAILED), (stopping, SHUTDOWN_FAILED)]
 )
-def test_a_failure_keeps_its_message(make: type[LifespanCycle], message: dict[str, str]) -> None:
+def test_a_failure_keeps_its_message(
+    make: Callable[[], LifespanCycle], message: dict[str, str]
+) -> None:
     cycle = make()
     cycle.send(message)
     assert cycle.state is LifespanState.FAILED
@@ -86,7 +95,7 @@ def test_an_end_before_startup_completed_means_no_support() -> None:
 
 @pytest.mark.parametrize("make", [started, stopping])
 def test_an_early_end_after_startup_is_remembered_and_the_state_kept(
-    make: type[LifespanCycle],
+    make: Callable[[], LifespanCycle],
 ) -> None:
     cycle = make()
     cycle.ended()
@@ -105,7 +114,7 @@ def test_an_early_end_after_startup_is_remembered_and_the_state_kept(
 )
 @pytest.mark.parametrize("message", ALL, ids=lambda message: message["type"])
 def test_a_message_out_of_order_is_refused_by_name(
-    make: type[LifespanCycle], allowed: list[dict[str, str]], message: dict[str, str]
+    make: Callable[[], LifespanCycle], allowed: list[dict[str, str]], message: dict[str, str]
 ) -> None:
     cycle = make()
     before = cycle.state

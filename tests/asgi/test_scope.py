@@ -134,6 +134,10 @@ def test_path_begins_with_the_root_path_exactly_once(target: bytes, path: str) -
     assert (scope["path"], scope["root_path"], scope["raw_path"]) == (path, "/shop", target)
 
 
+def test_the_asterisk_is_no_path_and_gets_no_prefix() -> None:
+    assert make(b"*", method="OPTIONS", root_path="/shop")["path"] == "*"
+
+
 def test_the_state_is_a_shallow_copy_per_request() -> None:
     pool = object()
     state = {"pool": pool}

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 
 import pytest
+
 from tests.e2e.support import Server
 
 WORKERS = ["asyncio", "trio"]
 if find_spec("uvloop") is not None:
     WORKERS.insert(1, "uvloop")
 #: The workers with the engine they take by themselves, and with the portable one.
-VARIANTS = [*WORKERS, "asyncio+h11", "trio+h11"]
+VARIANTS = [*WORKERS, "asyncio+h11", "trio+h11", "trio+tasks"]
 
 ServerFor = Callable[[str, str], Server]
 
@@ -24,8 +25,12 @@ def server_for() -> Iterator[ServerFor]:
 
     def get(app: str, worker: str) -> Server:
         server = servers.get((app, worker))
-        if server is None or server.process.poll() is not None:
+        if server is None:
             server = servers[app, worker] = Server(app, worker, "--no-access-log")
+        if server.process.poll() is not None:
+            server.wait()
+            del servers[app, worker]  # others may go on
+            raise AssertionError(f"an earlier test has ended {app} on {worker}:\n{server.stderr}")
         return server
 
     yield get
@@ -49,17 +54,27 @@ def variant(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def probe(worker: str, server_for: ServerFor) -> Server:
+def probe(worker: str, server_for: ServerFor) -> Iterator[Server]:
     """The application of apps/probe.py on every worker."""
-    return server_for("tests.e2e.apps.probe:app", worker)
+    yield from _shared(server_for("tests.e2e.apps.probe:app", worker))
 
 
 @pytest.fixture
-def any_probe(variant: str, server_for: ServerFor) -> Server:
-    """The same on every worker and engine."""
-    return server_for("tests.e2e.apps.probe:app", variant)
+def any_probe(variant: str, server_for: ServerFor) -> Iterator[Server]:
+    """The same on every worker and engine, and on trio where there is no epoll."""
+    if variant == "trio+tasks":
+        yield from _shared(server_for("tests.e2e.apps.portable:app", "trio"))
+    else:
+        yield from _shared(server_for("tests.e2e.apps.probe:app", variant))
 
 
 @pytest.fixture
-def showcase(variant: str, server_for: ServerFor) -> Server:
-    return server_for("examples.showcase:app", variant)
+def showcase(worker: str, server_for: ServerFor) -> Iterator[Server]:
+    yield from _shared(server_for("examples.showcase:app", worker))
+
+
+def _shared(server: Server) -> Iterator[Server]:
+    """Whatever a test does to a shared server, the server is there afterwards."""
+    yield server
+    assert server.process.poll() is None, str(server.stderr)
+    assert "internal error" not in str(server.stderr)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -13,11 +12,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 ROOT = Path(__file__).parents[2]
 
@@ -121,7 +120,7 @@ class Server:
     def get(self, target: str, **headers: str) -> Response:
         """One request on its own connection."""
         with self.connect() as client:
-            return client.request("GET", target, **headers)
+            return client.request("GET", target, b"", **headers)
 
     def report(self, key: str) -> dict[str, Any]:
         """What the probe application has noted under ``key``."""
@@ -143,9 +142,14 @@ class Server:
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
     def open_files(self) -> int:
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+
+    def cpu_seconds(self) -> float:
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def signal(self, number: int = signal.SIGTERM) -> None:
+        self.signalled_at = time.monotonic()
         self.process.send_signal(number)
 
     def wait(self, timeout: float = PATIENCE) -> int:
@@ -164,7 +168,7 @@ class Server:
             self.signal()
         return self.wait(timeout)
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -206,14 +210,21 @@ class Client:
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.sock.settimeout(timeout)
-        self.sock.connect(address)
+        try:
+            self.sock.connect(address)
+        except BaseException:
+            self.sock.close()
+            raise
         self.buffer = b""
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
     ) -> None:
         self.sock.close()
 
@@ -326,15 +337,3 @@ class Client:
         except (AssertionError, ConnectionResetError):
             return b"".join(body), False
         return b"".join(body), True
-
-
-@contextlib.contextmanager
-def many(count: int, connect: Callable[[], Client]) -> Iterator[list[Client]]:
-    clients: list[Client] = []
-    try:
-        for _ in range(count):
-            clients.append(connect())
-        yield clients
-    finally:
-        for client in clients:
-            client.close()

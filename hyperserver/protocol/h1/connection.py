@@ -36,9 +36,11 @@ from hyperserver.protocol.events import (
     StreamWritable,
     TrailersReceived,
 )
+from hyperserver.protocol.fields import ResponseFields, response_fields
 from hyperserver.protocol.h1 import wire
 from hyperserver.protocol.h1.chunked import ChunkedDecoder
 from hyperserver.protocol.h1.head import (
+    NOTHING_KNOWN,
     Head,
     RequestLine,
     SplitFields,
@@ -58,6 +60,10 @@ _NOT_STARTED, _SENDING, _DONE = range(3)
 _MAX_LEADING_CRLF = 8
 #: A request body that the application left unread is drained up to this size.
 _MAX_DISCARD = 262_144
+#: A field section up to this size is remembered until the connection is idle. Clients that keep a
+#: connection repeat themselves from request to request, which is what HPACK lives on in HTTP/2:
+#: comparing a section with the one before costs a twentieth of reading it again.
+_MAX_KNOWN_BLOCK = 2048
 #: A response body from here on is handed out by itself instead of being copied behind its head.
 _LARGE = 65_536
 
@@ -79,17 +85,19 @@ class HTTP1Connection:
         "_discarded",
         "_draining",
         "_eof",
-        "_events",
+        "event_queue",
         "_framing",
         "_http10",
         "_keep_alive",
+        "_known_block",
+        "_known_head",
         "_leading",
         "_limits",
         "_line",
         "_make_splitter",
         "_method",
-        "_out",
-        "_out_size",
+        "output",
+        "_output_size",
         "_pending",
         "_phase",
         "_received",
@@ -101,6 +109,7 @@ class HTTP1Connection:
         "_stream_id",
         "_unacknowledged",
         "aborted",
+        "holds_output",
         "http_version",
         "is_closed",
         "output_finished",
@@ -117,6 +126,7 @@ class HTTP1Connection:
     ) -> None:
         self.http_version = "1.1"
         self.wants_data = True
+        self.holds_output = False
         self.output_finished = False
         self.is_closed = False
         self.aborted = False
@@ -125,9 +135,9 @@ class HTTP1Connection:
         self._limits = limits
         self._defaults = defaults
         self._scheme = scheme
-        self._events: list[Event] = []
-        self._out: list[bytes] = []
-        self._out_size = 0
+        self.event_queue: list[Event] = []
+        self.output: list[bytes] = []
+        self._output_size = 0
         self._buffer = bytearray()
         self._phase = _HEAD
         self._response = _NOT_STARTED
@@ -138,6 +148,8 @@ class HTTP1Connection:
         self._pending: float | None = None
         # the request
         self._line: RequestLine | None = None
+        self._known_block = b""
+        self._known_head = NOTHING_KNOWN
         self._method = ""
         self._http10 = False
         self._keep_alive = False
@@ -185,13 +197,13 @@ class HTTP1Connection:
                 self._close()
         elif self._phase == _BODY:
             if self._response != _DONE:
-                self._events.append(StreamClosed(self._stream_id, "incomplete request body"))
+                self.event_queue.append(StreamClosed(self._stream_id, "incomplete request body"))
             self._cut()
         elif self._phase == _WAIT:
-            self._events.append(InputClosed(self._stream_id))
+            self.event_queue.append(InputClosed(self._stream_id))
         elif self._phase == _TUNNEL:
             self._phase = _WAIT
-            self._events.append(DataReceived(self._stream_id, b"", True))
+            self.event_queue.append(DataReceived(self._stream_id, b"", True))
         else:
             self._close()
 
@@ -260,22 +272,28 @@ class HTTP1Connection:
             if end == 0:  # a leading empty line arrived together with its request
                 self._skip_leading(block, now)
                 return
-            try:
-                check_block(block)
-            except RemoteProtocolError:
-                self._read_line(block[: end + 2])  # its fault answers first, however cut
-                raise
             line = self._line = read_request_line(block[:end], limits)
             if len(block) > limits.max_head_size:
                 raise RemoteProtocolError("request head too large", 431)
-            head = read_head(line, block[end + 2 :], self._split_fields, limits)
+            field_block = block[end + 2 :]
+            if field_block == self._known_block and line.minor and line.authority is None:
+                head = self._known_head
+                self._begin_request(line, head, head.headers.copy(), now)
+                return
+            head = read_head(line, field_block, self._split_fields, limits)
             maximum = limits.max_body_size
             if maximum is not None and head.content_length > maximum:
                 raise RemoteProtocolError("request body too large", 413)
         except RemoteProtocolError as error:
             self._refuse(error)
             return
-        self._begin_request(head, now)
+        plain = head.is_plain and line.minor and line.authority is None
+        if plain and len(field_block) <= _MAX_KNOWN_BLOCK:
+            self._known_block = field_block
+            self._known_head = head
+            self._begin_request(line, head, head.headers.copy(), now)
+        else:
+            self._begin_request(line, head, head.headers, now)
 
     def _read_line(self, line: bytes) -> None:
         check_block(line)
@@ -289,12 +307,16 @@ class HTTP1Connection:
         if rest:
             self._read_head(rest, now)
 
-    def _begin_request(self, head: Head, now: float | None) -> None:
-        method, target, minor, headers, authority, length, chunked, keep_alive, expects, _ = head
+    def _begin_request(
+        self, line: RequestLine, head: Head, headers: Headers, now: float | None
+    ) -> None:
+        method, target, _, minor = line
         self._method = method
         self._http10 = minor == 0
-        self._keep_alive = keep_alive
+        self._keep_alive = head.keep_alive
         self._pending = None
+        length = head.content_length
+        chunked = head.chunked
         has_body = chunked or length > 0
         if has_body:
             self._split_fields = self._make_splitter()
@@ -302,12 +324,12 @@ class HTTP1Connection:
             self._chunks = ChunkedDecoder(self._limits.max_head_size) if chunked else None
             self._remaining = length
             self._received = self._discarded = self._unacknowledged = 0
-            self._continue_due = expects
+            self._continue_due = head.expects_continue
             self._start_clock(self._limits.request_body_timeout, now)
         else:
             self._phase = _WAIT
             self._deadline = None
-        self._events.append(
+        self.event_queue.append(
             RequestReceived(
                 self._stream_id,
                 method,
@@ -315,7 +337,7 @@ class HTTP1Connection:
                 headers,
                 "1.1" if minor else "1.0",
                 self._scheme,
-                authority,
+                head.authority,
                 None,
                 not has_body,
             )
@@ -373,13 +395,13 @@ class HTTP1Connection:
         if done and self._chunks is not None and self._chunks.trailers:
             if data:
                 self._deliver(data, False)
-            self._events.append(TrailersReceived(self._stream_id, self._chunks.trailers))
+            self.event_queue.append(TrailersReceived(self._stream_id, self._chunks.trailers))
         else:
             self._deliver(data, done)
 
     def _deliver(self, data: bytes, end_stream: bool) -> None:
         self._unacknowledged += len(data)
-        self._events.append(DataReceived(self._stream_id, data, end_stream))
+        self.event_queue.append(DataReceived(self._stream_id, data, end_stream))
         self._update_wants_data()
 
     def _update_wants_data(self) -> None:
@@ -404,10 +426,10 @@ class HTTP1Connection:
         in_request = self._phase != _HEAD
         if self._response != _DONE and in_request:
             status = error.status if self._response == _NOT_STARTED else 0
-            self._events.append(StreamClosed(self._stream_id, error.reason, status))
+            self.event_queue.append(StreamClosed(self._stream_id, error.reason, status))
         if not in_request:
             line = self._line
-            self._events.append(
+            self.event_queue.append(
                 RequestRefused(
                     self._stream_id,
                     error.status,
@@ -451,6 +473,7 @@ class HTTP1Connection:
         self._phase = _CLOSED
         self._deadline = None
         self._pending = None
+        self.output_finished = True
         self.is_closed = True
 
     # ---- commands ------------------------------------------------------------------------
@@ -469,9 +492,35 @@ class HTTP1Connection:
     def send_headers(
         self, stream_id: int, status: int, headers: Headers, end_stream: bool = False
     ) -> None:
-        self._check_stream(stream_id, _NOT_STARTED)
+        self._write(self._begin_response(stream_id, status, headers))
+        if end_stream:
+            self._end_response()
+
+    def send_response(self, stream_id: int, status: int, headers: Headers, body: bytes) -> None:
+        data = self._begin_response(stream_id, status, headers)
+        framing = self._framing
+        if framing == wire.BY_LENGTH and len(body) < _LARGE:
+            data += body
+        elif body and framing != wire.BY_NOTHING:
+            self._write(data)
+            self.send_data(stream_id, body, True)
+            return
+        self.output.append(data)
+        self._output_size += len(data)
+        self._end_response()
+
+    def _begin_response(self, stream_id: int, status: int, headers: Headers) -> bytes:
+        """The head of the response; from here on its framing and the connection's end are set."""
+        if (
+            stream_id != self._stream_id
+            or self._response != _NOT_STARTED
+            or not _HEAD < self._phase < _LINGER
+        ):
+            self._check_stream(stream_id, _NOT_STARTED)
         if status < 200:
             raise LocalProtocolError(f"status {status} does not begin a final response")
+        if type(headers) is not ResponseFields:
+            headers = response_fields(headers)
         # Without the 100 that it waits for, the client may or may not send the body: what
         # follows cannot be told apart (RFC 9110 §10.1.1).
         keep_alive = (
@@ -481,18 +530,10 @@ class HTTP1Connection:
             and (not self._eof or bool(self._buffer))
         )
         head, self._framing, self._keep_alive = wire.response_head(
-            status,
-            headers,
-            self._defaults,
-            method=self._method,
-            http10=self._http10,
-            keep_alive=keep_alive,
+            status, headers, self._defaults, self._method, self._http10, keep_alive
         )
         self._response = _SENDING
-        self._out.append(head)
-        self._out_size += len(head)
-        if end_stream:
-            self._end_response()
+        return head
 
     def send_data(self, stream_id: int, data: bytes, end_stream: bool = False) -> None:
         self._check_stream(stream_id, _SENDING)
@@ -505,8 +546,7 @@ class HTTP1Connection:
                     self._write(b"%x\r\n" % len(data))
                     self._write(data)
                     data = b"\r\n"
-            self._out.append(data)
-            self._out_size += len(data)
+            self._write(data)
         if end_stream:
             self._end_response()
 
@@ -572,8 +612,7 @@ class HTTP1Connection:
 
     def _end_response(self) -> None:
         if self._framing == wire.BY_CHUNKS:
-            self._out.append(wire.LAST_CHUNK)
-            self._out_size += 5
+            self._write(wire.LAST_CHUNK)
         self._response = _DONE
         if not self._keep_alive:
             self._finish_output()
@@ -601,7 +640,8 @@ class HTTP1Connection:
             self._start_clock(self._limits.request_head_timeout, None)
             self._advance(None)
         else:
-            self._start_clock(self._limits.keep_alive_timeout, None)
+            self._deadline = 0.0
+            self._pending = self._limits.keep_alive_timeout
             self.wants_data = True
         if self._eof:
             self._input_ended()
@@ -611,43 +651,43 @@ class HTTP1Connection:
     # ---- drains --------------------------------------------------------------------------
 
     def events(self) -> list[Event]:
-        events = self._events
+        events = self.event_queue
         if events:
-            self._events = []
+            self.event_queue = []
         return events
 
     def data_to_send(self) -> bytes:
-        out = self._out
+        out = self.output
         if not out:
             return b""
-        if self._out_size >= _LARGE:
+        if self._output_size >= _LARGE:
             return self._large_output()
         data = out[0] if len(out) == 1 else b"".join(out)
         out.clear()
-        self._out_size = 0
+        self._output_size = 0
         return data
 
     def _large_output(self) -> bytes:
         """Join the small pieces, hand a large one out as it is."""
         small: list[bytes] = []
         size = 0
-        for piece in self._out:
+        for piece in self.output:
             if size and size + len(piece) >= _LARGE:
                 break
             small.append(piece)
             size += len(piece)
-        del self._out[: len(small)]
-        self._out_size -= size
-        if self._out_size < HIGH_WATER and self._response == _SENDING:
-            self._events.append(StreamWritable(self._stream_id))
+        del self.output[: len(small)]
+        self._output_size -= size
+        if self._output_size < HIGH_WATER and self._response == _SENDING:
+            self.event_queue.append(StreamWritable(self._stream_id))
         return small[0] if len(small) == 1 else b"".join(small)
 
     def buffered(self, stream_id: int) -> int:
-        return self._out_size
+        return self._output_size
 
     def _write(self, data: bytes) -> None:
-        self._out.append(data)
-        self._out_size += len(data)
+        self.output.append(data)
+        self._output_size += len(data)
 
     # ---- time ----------------------------------------------------------------------------
 
@@ -666,6 +706,9 @@ class HTTP1Connection:
     def handle_timeout(self, now: float) -> None:
         if self._pending is not None:
             self._start_clock(self._pending, now)
+            if self._phase == _HEAD:
+                self._known_block = b""  # an idle connection need not remember
+                self._known_head = NOTHING_KNOWN
             return
         if self._deadline is None or now < self._deadline:
             return

@@ -6,8 +6,9 @@ import re
 
 import h11
 
+from hyperserver.errors import RemoteProtocolError
 from hyperserver.protocol.events import Headers
-from hyperserver.protocol.h1.head import SplitFields
+from hyperserver.protocol.h1.head import SplitFields, check_block
 
 NAME = "h11"
 VERSION = h11.__version__
@@ -24,6 +25,10 @@ _FRAMING_LINE = re.compile(
 
 def split_fields(block: bytes) -> Headers:
     """Split ``block``; raises ValueError where h11 refuses it."""
+    try:
+        check_block(block)  # h11 lets most control bytes pass
+    except RemoteProtocolError as error:
+        raise ValueError(error.reason) from None
     if b"\n " in block or b"\n\t" in block or block[:1] in (b" ", b"\t"):
         raise ValueError("folded or indented header line")  # which h11 would unfold
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=len(block) + 64)

@@ -4,8 +4,8 @@ Two engines with two ideas of a valid request would be two servers, and the diff
 them a smuggling bug. So a library is asked only to split the field section; what surrounds that
 is decided here, once:
 
-* before it, on the raw block: line endings are CRLF and nothing else, no control bytes, and the
-  request line by RFC 9112 §3 (libraries know too few methods and too many versions);
+* before it, the request line by RFC 9112 §3 (libraries know too few methods and too many
+  versions), and on every block: line endings are CRLF and nothing else, no control bytes;
 * after it, on the fields: Host, the framing of the body, Connection, Expect, Upgrade.
 
 A library may still refuse what we would have refused for another reason. Then the fields are
@@ -23,8 +23,8 @@ from hyperserver.protocol import fields
 from hyperserver.protocol.events import Headers
 from hyperserver.protocol.interface import Limits
 
-#: Splits a field section: takes b"Name: value\r\n…\r\n\r\n" that passed ``check_block``, gives
-#: (lower-case name, value) pairs in order; raises ValueError on what it does not like.
+#: Splits a field section: takes b"Name: value\r\n…\r\n\r\n", gives (lower-case name, value) pairs in
+#: order. Raises ValueError on what it does not like, which includes all that ``check_block`` refuses.
 SplitFields = Callable[[bytes], Headers]
 
 #: What a head may hold besides line endings.
@@ -35,10 +35,6 @@ _VERSION = re.compile(rb"HTTP/(\d)\.(\d)")
 _MAX_METHOD = 256
 
 
-#: A named tuple's own constructor is a Python function that costs three times this.
-_new = tuple.__new__
-
-
 class RequestLine(NamedTuple):
     method: str
     target: bytes
@@ -47,11 +43,8 @@ class RequestLine(NamedTuple):
 
 
 class Head(NamedTuple):
-    """What the connection needs to know of a request head."""
+    """What the connection needs to know of a field section."""
 
-    method: str
-    target: bytes
-    minor: int
     headers: Headers
     authority: bytes
     content_length: int  # 0 where there is no body, ignored if chunked
@@ -59,6 +52,24 @@ class Head(NamedTuple):
     keep_alive: bool
     expects_continue: bool
     upgrade: bytes | None  # the Upgrade field, where Connection names it
+
+    @property
+    def is_plain(self) -> bool:
+        """Nothing steers but a Host: the next request may have the same field section."""
+        return (
+            self.keep_alive
+            and not (self.content_length or self.chunked or self.expects_continue)
+            and self.upgrade is None
+        )
+
+
+NOTHING_KNOWN = Head([], b"", 0, False, False, False, None)
+
+
+_known_lines: dict[bytes, RequestLine] = {}
+_MAX_KNOWN_LINES = 1024
+#: Shorter than any limit that can be configured, so that no limit is missed.
+_MAX_KNOWN_LINE = 256
 
 
 def check_block(block: bytes | bytearray) -> None:
@@ -85,8 +96,24 @@ def check_line_length(length: int, limits: Limits) -> None:
 
 
 def read_request_line(line: bytes, limits: Limits) -> RequestLine:
-    """Parse ``method SP target SP version`` (RFC 9112 §3). Raises RemoteProtocolError."""
+    """Parse ``method SP target SP version`` (RFC 9112 §3). Raises RemoteProtocolError.
+
+    Clients ask for the same things again and again: short lines that were valid are remembered.
+    """
+    known = _known_lines.get(line)
+    if known is not None:
+        return known
+    parsed = _parse_request_line(line, limits)
+    if len(line) <= _MAX_KNOWN_LINE:
+        if len(_known_lines) >= _MAX_KNOWN_LINES:
+            _known_lines.clear()
+        _known_lines[line] = parsed
+    return parsed
+
+
+def _parse_request_line(line: bytes, limits: Limits) -> RequestLine:
     check_line_length(len(line), limits)
+    check_block(line)
     try:
         raw_method, raw_target, raw_version = line.split(b" ")
     except ValueError:
@@ -105,7 +132,7 @@ def read_request_line(line: bytes, limits: Limits) -> RequestLine:
     if method == "CONNECT":
         raise RemoteProtocolError("CONNECT is not supported", 501)
     target, authority = fields.request_target(method, raw_target)
-    return _new(RequestLine, (method, target, authority, minor))
+    return RequestLine(method, target, authority, minor)
 
 
 def read_head(
@@ -113,18 +140,18 @@ def read_head(
 ) -> Head:
     """Read the field section under ``line``. Raises RemoteProtocolError.
 
-    ``field_block`` is everything after the request line, final empty line included, and has
-    passed ``check_block``.
+    ``field_block`` is everything after the request line, final empty line included.
     """
     refused = False
     try:
         headers = split_fields(field_block)
     except ValueError:
+        check_block(field_block)
         headers = _split_plainly(field_block)
         refused = True
     if len(headers) > limits.max_fields:
         raise RemoteProtocolError("too many header fields", 431)
-    method, target, authority, minor = line
+    _, _, authority, minor = line
     host: bytes | None = None
     length: bytes | None = None
     coding: bytes | None = None
@@ -176,21 +203,7 @@ def read_head(
     else:
         keep_alive = minor == 1
         upgrade = None
-    return _new(
-        Head,
-        (
-            method,
-            target,
-            minor,
-            headers,
-            host,
-            body_length,
-            chunked,
-            keep_alive,
-            expects_continue,
-            upgrade,
-        ),
-    )
+    return Head(headers, host, body_length, chunked, keep_alive, expects_continue, upgrade)
 
 
 def read_framing(length: bytes | None, coding: bytes | None, minor: int) -> tuple[int, bool]:

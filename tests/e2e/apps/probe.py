@@ -10,12 +10,14 @@ import contextvars
 import hashlib
 import json
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
 import anyio
+import anyio.to_thread
 import sniffio
 
 Message = dict[str, Any]
@@ -42,17 +44,6 @@ async def body(send: Send, data: bytes = b"", more: bool = False) -> None:
 async def reply(send: Send, data: bytes, status: int = 200) -> None:
     await start(send, status, [(b"content-type", b"text/plain")])
     await body(send, data)
-
-
-async def read_body(receive: Receive) -> bytes:
-    data = b""
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise OSError("the client left before its body was read")
-        data += message["body"]
-        if not message["more_body"]:
-            return data
 
 
 async def hello(query: Query, receive: Receive, send: Send) -> None:
@@ -202,16 +193,18 @@ async def polite_events(query: Query, receive: Receive, send: Send) -> None:
 async def stubborn(query: Query, receive: Receive, send: Send) -> None:
     """Does not give way to cancellation."""
     notes[query["key"]]["waiting"] = True
-    try:
-        while True:
-            try:
+    while True:
+        try:
+            await anyio.sleep(30)
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True):
                 await anyio.sleep(30)
-            except anyio.get_cancelled_exc_class():
-                if sniffio.current_async_library() == "trio":
-                    with anyio.CancelScope(shield=True):
-                        await anyio.sleep(30)
-    finally:
-        pass
+
+
+async def thread(query: Query, receive: Receive, send: Send) -> None:
+    """Is in a thread that cannot be cancelled."""
+    notes[query["key"]]["waiting"] = True
+    await anyio.to_thread.run_sync(time.sleep, 30)
 
 
 async def after(query: Query, receive: Receive, send: Send) -> None:
@@ -342,6 +335,7 @@ HANDLERS = {
         "events": events,
         "polite_events": polite_events,
         "stubborn": stubborn,
+        "thread": thread,
         "after": after,
         "context": context,
         "length": length,
@@ -377,6 +371,20 @@ async def lifespan_that_hangs(receive: Receive, send: Send) -> None:
     await send({"type": "lifespan.startup.complete"})
     await receive()
     await anyio.sleep(60)
+
+
+async def lifespan_that_is_stubborn(receive: Receive, send: Send) -> None:
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await stubborn({"key": "lifespan"}, receive, send)
+
+
+async def stubborn_lifespan(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """The same application with a lifespan that cannot even be cancelled."""
+    if scope["type"] == "lifespan":
+        await lifespan_that_is_stubborn(receive, send)
+    else:
+        await app(scope, receive, send)
 
 
 async def hanging(scope: dict[str, Any], receive: Receive, send: Send) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hyperserver.protocol.events import Headers
+from hyperserver.protocol.fields import response_fields
 from hyperserver.protocol.h1 import wire
 from hyperserver.protocol.interface import ResponseDefaults
 
@@ -20,7 +21,7 @@ def head(
     keep_alive: bool = True,
 ) -> tuple[bytes, int, bool]:
     return wire.response_head(
-        status, headers or [], NOTHING, method=method, http10=http10, keep_alive=keep_alive
+        status, response_fields(headers or []), NOTHING, method, http10, keep_alive
     )
 
 
@@ -36,22 +37,6 @@ def head(
 )
 def test_status_line(status: int, line: bytes) -> None:
     assert wire.status_line(status) == line
-
-
-@pytest.mark.parametrize(
-    ("method", "status", "body"),
-    [
-        ("GET", 200, True),
-        ("POST", 404, True),
-        ("GET", 205, True),
-        ("HEAD", 200, False),
-        ("GET", 204, False),
-        ("GET", 304, False),
-        ("GET", 103, False),
-    ],
-)
-def test_which_responses_have_a_body(method: str, status: int, body: bool) -> None:
-    assert wire.has_body(method, status) is body
 
 
 LENGTH: Headers = [(b"content-length", b"5")]

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+
+import hyperserver.config as public
+from hyperserver.config import Config, Limits, Listen, Timeouts, schema
+from hyperserver.config.units import format_duration, format_size
+from hyperserver.errors import ConfigError
+from hyperserver.protocol.interface import Limits as EngineLimits
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "config.example.toml"
+
+
+def tables() -> Iterator[tuple[str, type[Any]]]:
+    """Each table's name in a file, with its dataclass."""
+    yield "", Config
+    for name, hint in get_type_hints(Config).items():
+        if name == "listen":
+            yield name, Listen
+        elif dataclasses.is_dataclass(hint):
+            assert isinstance(hint, type)
+            yield name, hint
+
+
+def settings() -> list[tuple[str, dataclasses.Field[Any]]]:
+    """Every setting, by its dotted key."""
+    return [
+        (f"{table}.{field.name}".lstrip("."), field)
+        for table, cls in tables()
+        for field in dataclasses.fields(cls)
+        if table or field.name not in dict(tables())
+    ]
+
+
+SETTINGS = settings()
+
+
+def test_every_table_is_found() -> None:
+    assert [name for name, _ in tables()] == ["", "listen", "limits", "timeouts", "http1", "log"]
+
+
+@pytest.mark.parametrize(("name", "field"), SETTINGS, ids=[name for name, _ in SETTINGS])
+def test_every_setting_is_documented(name: str, field: dataclasses.Field[Any]) -> None:
+    doc = field.metadata["doc"]
+    assert doc
+    assert doc[-1] == "."
+
+
+@pytest.mark.parametrize(("name", "field"), SETTINGS, ids=[name for name, _ in SETTINGS])
+def test_every_default_obeys_its_own_rules(name: str, field: dataclasses.Field[Any]) -> None:
+    choices, minimum, maximum = (field.metadata[k] for k in ("choices", "minimum", "maximum"))
+    if choices:
+        assert field.default in choices
+    if minimum is not None and field.default is not None:
+        assert field.default >= minimum
+    if maximum is not None:
+        assert field.default <= maximum
+
+
+@pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(Timeouts)])
+def test_every_timeout_is_finite_by_default(name: str) -> None:
+    assert 0 < getattr(Timeouts(), name) < 3600
+
+
+def test_nothing_can_be_changed_by_accident() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().app = "other:app"  # type: ignore[misc]
+    for _, cls in tables():
+        assert hash(cls()) == hash(cls())
+
+
+def test_two_default_configurations_are_equal() -> None:
+    assert Config() == Config()
+
+
+@pytest.mark.parametrize("root_path", ["shop", "/shop/", "/", "https://a/shop"])
+def test_a_root_path_of_the_wrong_form_is_refused(root_path: str) -> None:
+    with pytest.raises(ConfigError, match="`root_path`: must begin with"):
+        Config(root_path=root_path)
+
+
+@pytest.mark.parametrize("root_path", ["", "/shop", "/a/b"])
+def test_a_root_path_of_the_right_form_is_kept(root_path: str) -> None:
+    assert Config(root_path=root_path).root_path == root_path
+
+
+def test_the_package_offers_every_table() -> None:
+    classes = {name for name, _ in inspect.getmembers(schema, dataclasses.is_dataclass)}
+    assert classes <= set(public.__all__)
+
+
+def test_defaults_agree_with_those_of_the_engines() -> None:
+    limits, timeouts, engine = Limits(), Timeouts(), EngineLimits()
+    assert engine == EngineLimits(
+        max_head_size=limits.request_head,
+        max_target_size=limits.request_target,
+        max_fields=limits.request_fields,
+        max_body_size=limits.request_body,
+        request_head_timeout=timeouts.request_head,
+        keep_alive_timeout=timeouts.keep_alive,
+        request_body_timeout=timeouts.request_body,
+        min_body_rate=timeouts.min_body_rate,
+        linger_timeout=timeouts.linger,
+    )
+
+
+# ---- the example file --------------------------------------------------------------------------
+
+
+def uncommented() -> str:
+    """The example with its commented-out keys set, each of which stands alone on its line."""
+    return re.sub(r"(?m)^# (\w+ = )", r"\1", EXAMPLE.read_text(encoding="utf-8"))
+
+
+def test_the_example_shows_every_setting_and_no_other() -> None:
+    data = tomllib.loads(uncommented())
+    shown = set()
+    for key, value in data.items():
+        table = value[0] if isinstance(value, list) else value
+        if isinstance(table, dict):
+            shown |= {f"{key}.{name}" for name in table}
+        else:
+            shown.add(key)
+    assert shown == {name for name, _ in SETTINGS}
+
+
+def test_the_example_writes_defaults_as_people_would() -> None:
+    data = tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))
+    for table, format_value, default in (
+        ("timeouts", format_duration, Timeouts()),
+        ("limits", format_size, Limits()),
+    ):
+        for name, value in data[table].items():
+            if isinstance(value, str):
+                assert value == format_value(getattr(default, name)), name
+
+
+def test_every_choice_of_the_example_is_explained() -> None:
+    lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
+    for name, field in SETTINGS:
+        key = name.rpartition(".")[2]
+        if field.metadata["choices"]:
+            (line,) = (line for line in lines if line.startswith(f"{key} = "))
+            missing = [c for c in field.metadata["choices"] if c not in line]
+            assert not missing, (name, missing)
