@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 
@@ -42,6 +43,7 @@ def need(tool: str, package: str) -> None:
         raise LoadError(f"{tool} is missing; run: apt-get install {package}")
 
 
+_SCRIPTS = Path(__file__).parent / "wrk"
 _UNITS = {"us": 1.0, "ms": 1e3, "s": 1e6, "m": 60e6}
 
 
@@ -50,15 +52,19 @@ class Wrk:
     """HTTP/1.1 with keep-alive; each connection sends its next request after the answer."""
 
     connections: int
+    script: str | None = None  # a file in benchmarks/wrk/
 
     def check(self) -> None:
         need("wrk", "wrk")
 
     def describe(self) -> str:
-        return f"wrk, {self.connections} connections"
+        with_script = f", {self.script}" if self.script else ""
+        return f"wrk, {self.connections} connections{with_script}"
 
     def run(self, port: int, path: str, seconds: float, cpu: int) -> LoadResult:
         command = ["taskset", "-c", str(cpu), "wrk", "--latency", "-t1", f"-c{self.connections}"]
+        if self.script is not None:
+            command += ["-s", str(_SCRIPTS / self.script)]
         command += [f"-d{max(1, round(seconds))}s", f"http://127.0.0.1:{port}{path}"]
         try:
             done = subprocess.run(

@@ -34,5 +34,23 @@ SCENARIOS = {
             load=Wrk(connections=32),
             contenders=HTTP1,
         ),
+        Scenario(
+            name="h1-browser",
+            title="HTTP/1.1, keep-alive, hello world, sixteen header fields of a browser",
+            app="hello",
+            path="/",
+            expected=HELLO,
+            load=Wrk(connections=32, script="browser.lua"),
+            contenders=HTTP1,
+        ),
+        Scenario(
+            name="h1-varied",
+            title="HTTP/1.1, keep-alive, hello world, no two requests with the same fields",
+            app="hello",
+            path="/",
+            expected=HELLO,
+            load=Wrk(connections=32, script="varied.lua"),
+            contenders=HTTP1,
+        ),
     )
 }

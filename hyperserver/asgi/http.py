@@ -113,9 +113,9 @@ class HTTPCycle:
         return self._state == _COMPLETE
 
     @property
-    def started(self) -> bool:
-        """The response head has gone to the engine."""
-        return self._state > _HELD
+    def content_sent(self) -> int:
+        """Body bytes of the response; what an application gives for a HEAD is not sent."""
+        return self.bytes_sent if self._has_content() else 0
 
     def receive(self) -> dict[str, Any] | None:
         """The next message, or None if there is none yet."""
@@ -129,6 +129,9 @@ class HTTPCycle:
                 self._connection.acknowledge(self._stream_id, len(body))
             elif self.request_complete:
                 body = b""
+            elif self._input_closed:
+                self.gone = True
+                return {"type": "http.disconnect"}
             else:
                 if self._continue_due:
                     self._send_continue()
@@ -235,13 +238,16 @@ class HTTPCycle:
         """A body must be as long as its Content-Length says (RFC 9112 §6.3, RFC 9113 §8.1.1)."""
         if sent == length or (sent < length and more_body):
             return
-        if self._request.method == "HEAD" or self.status == 204 or self.status == 304:
-            return  # whatever the application sends, the response has no content
+        if not self._has_content():
+            return  # whatever the application sends
         if self._state == _BODY:
             self.gone = True
             self._connection.reset_stream(self._stream_id, "wrong content length")
         which = "longer" if sent > length else "shorter"
         raise LocalProtocolError(f"the body is {which} than its content-length of {length}")
+
+    def _has_content(self) -> bool:
+        return self._request.method != "HEAD" and self.status != 204 and self.status != 304
 
     def _add_content_length(self, body: bytes) -> None:
         """The body is whole: say how long it is, as a GET would have been told for a HEAD."""

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -149,7 +149,22 @@ class AsyncioBackend:
     def spawn(self, stream: Stream, scope: dict[str, Any]) -> None:
         # Not the context of this moment: a pipelined request is found within another's send().
         context = self._context.copy()
-        stream.task = self._loop.create_task(stream.run(scope), context=context)
+        stream.task = self._start(stream.run(scope), context)
+
+    if sys.version_info >= (3, 12):
+
+        def _start(
+            self, coroutine: Coroutine[Any, Any, None], context: contextvars.Context
+        ) -> asyncio.Task[None]:
+            """Eagerly: most applications answer in their first step, in this very loop turn."""
+            return asyncio.Task(coroutine, loop=self._loop, context=context, eager_start=True)
+
+    else:
+
+        def _start(
+            self, coroutine: Coroutine[Any, Any, None], context: contextvars.Context
+        ) -> asyncio.Task[None]:
+            return asyncio.Task(coroutine, loop=self._loop, context=context)
 
     @asynccontextmanager
     async def running(self, streams: set[Stream]) -> AsyncIterator[None]:
@@ -183,4 +198,5 @@ class AsyncioBackend:
 
 
 def _tasks(streams: set[Stream]) -> list[asyncio.Task[None]]:
-    return [cast("asyncio.Task[None]", stream.task) for stream in streams]
+    """Their tasks; a stream within its eager first step has none yet."""
+    return [cast("asyncio.Task[None]", s.task) for s in streams if s.task is not None]

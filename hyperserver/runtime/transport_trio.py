@@ -399,7 +399,11 @@ class TrioListener:
             except OSError:  # reset before it was accepted
                 sock.close()
                 continue
-            TrioTransport(sock, self._backend).open(self._worker)
+            try:
+                TrioTransport(sock, self._backend).open(self._worker)
+            except Exception:  # noqa: BLE001 - a bug of ours costs this connection only
+                logger.exception("internal error; closing a new connection")
+                sock.close()
 
     def close(self) -> None:
         self._closed = True

@@ -19,7 +19,7 @@ import anyio
 import sniffio
 
 from hyperserver.asgi.scope import Address, ScopeContext
-from hyperserver.errors import AppError
+from hyperserver.errors import HyperserverError
 from hyperserver.observe.access_log import AccessLog
 from hyperserver.observe.logs import logger
 from hyperserver.protocol.interface import Limits, ResponseDefaults
@@ -103,7 +103,7 @@ class Worker:
         timeouts = self.config.timeouts
         lifespan = Lifespan(self.app, self.config.lifespan)
         self._refresh_date()
-        failure: AppError | None = None
+        failure: HyperserverError | None = None
         clean = True
         patience = threading.Timer(CANCEL_PATIENCE, self._leave, (on_stuck,))
         patience.daemon = True
@@ -131,7 +131,7 @@ class Worker:
                 if not ended:
                     clean = False
                     patience.start()
-            except AppError as error:
+            except HyperserverError as error:
                 failure = error  # not raised here: a task group would wrap it in a group
             finally:
                 tasks.cancel_scope.cancel()
@@ -260,7 +260,7 @@ class Worker:
                 request.target,
                 request.http_version,
                 cycle.status,
-                cycle.bytes_sent,
+                cycle.content_sent,
                 time.monotonic() - stream.started_at,
                 "disconnected" if cycle.gone else "",
             )

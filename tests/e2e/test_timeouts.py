@@ -23,7 +23,7 @@ min_body_rate = 1000
 LATE = 2.5
 
 
-@pytest.fixture(scope="module", params=[*WORKERS, "asyncio+h11", "trio+h11"])
+@pytest.fixture(scope="module", params=WORKERS)
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:

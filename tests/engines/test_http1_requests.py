@@ -445,8 +445,8 @@ def test_a_repeated_field_section_means_what_its_request_line_makes_of_it(
 ) -> None:
     section = b"\r\nHost: a\r\n\r\n"
     seen = []
-    for request in (b"GET / HTTP/1.1", line, b"GET / HTTP/1.1"):
-        peer.connection.receive_data(request + section, 1.0)
+    for request_line in (b"GET / HTTP/1.1", line, b"GET / HTTP/1.1"):
+        peer.connection.receive_data(request_line + section, 1.0)
         for event in peer.connection.events():
             assert isinstance(event, RequestReceived)
             seen.append((event.authority, event.http_version, event.headers))

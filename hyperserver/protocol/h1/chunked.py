@@ -28,10 +28,20 @@ _MAX_EXTENSIONS = 16_384
 class ChunkedDecoder:
     """Feed a buffer, take body bytes; ``done`` once the trailer section has been read."""
 
-    __slots__ = ("_expect_crlf", "_extensions", "_max_trailers", "_remaining", "done", "trailers")
+    __slots__ = (
+        "_expect_crlf",
+        "_extensions",
+        "_max_trailers",
+        "_remaining",
+        "done",
+        "remaining",
+        "trailers",
+    )
 
     def __init__(self, max_trailers: int) -> None:
         self.done = False
+        #: Bytes known to be still to come: nobody says how many chunks there will be.
+        self.remaining = 0
         self.trailers: Headers = []
         self._remaining = -1  # bytes left in this chunk; -1: a size line comes; -2: trailers
         self._expect_crlf = False  # the CRLF after chunk data is due

@@ -39,16 +39,9 @@ from hyperserver.protocol.events import (
 from hyperserver.protocol.fields import ResponseFields, response_fields
 from hyperserver.protocol.h1 import wire
 from hyperserver.protocol.h1.chunked import ChunkedDecoder
-from hyperserver.protocol.h1.head import (
-    NOTHING_KNOWN,
-    Head,
-    RequestLine,
-    SplitFields,
-    check_block,
-    check_line_length,
-    read_head,
-    read_request_line,
-)
+from hyperserver.protocol.h1.head import Head, RequestLine, SplitFields
+from hyperserver.protocol.h1.head_reader import HeadReader
+from hyperserver.protocol.h1.sized import SizedDecoder
 from hyperserver.protocol.interface import HIGH_WATER, Limits, ResponseDefaults
 
 # phases
@@ -56,14 +49,8 @@ _HEAD, _BODY, _WAIT, _TUNNEL, _LINGER, _CLOSED = range(6)
 # the response
 _NOT_STARTED, _SENDING, _DONE = range(3)
 
-#: Empty lines tolerated before a request line (RFC 9112 §2.2), in bytes.
-_MAX_LEADING_CRLF = 8
 #: A request body that the application left unread is drained up to this size.
 _MAX_DISCARD = 262_144
-#: A field section up to this size is remembered until the connection is idle. Clients that keep a
-#: connection repeat themselves from request to request, which is what HPACK lives on in HTTP/2:
-#: comparing a section with the one before costs a twentieth of reading it again.
-_MAX_KNOWN_BLOCK = 2048
 #: A response body from here on is handed out by itself instead of being copied behind its head.
 _LARGE = 65_536
 
@@ -77,41 +64,34 @@ class HTTP1Connection:
     """
 
     __slots__ = (
+        "_body",
         "_buffer",
-        "_chunks",
         "_continue_due",
         "_deadline",
         "_defaults",
         "_discarded",
         "_draining",
         "_eof",
-        "event_queue",
         "_framing",
+        "_heads",
         "_http10",
         "_keep_alive",
-        "_known_block",
-        "_known_head",
-        "_leading",
         "_limits",
-        "_line",
-        "_make_splitter",
         "_method",
-        "output",
         "_output_size",
         "_pending",
         "_phase",
         "_received",
-        "_remaining",
         "_response",
-        "_scanned",
         "_scheme",
-        "_split_fields",
         "_stream_id",
         "_unacknowledged",
         "aborted",
+        "event_queue",
         "holds_output",
         "http_version",
         "is_closed",
+        "output",
         "output_finished",
         "wants_data",
     )
@@ -130,8 +110,7 @@ class HTTP1Connection:
         self.output_finished = False
         self.is_closed = False
         self.aborted = False
-        self._make_splitter = make_splitter
-        self._split_fields = make_splitter()
+        self._heads = HeadReader(make_splitter, limits)
         self._limits = limits
         self._defaults = defaults
         self._scheme = scheme
@@ -147,18 +126,12 @@ class HTTP1Connection:
         self._deadline: float | None = now + limits.request_head_timeout
         self._pending: float | None = None
         # the request
-        self._line: RequestLine | None = None
-        self._known_block = b""
-        self._known_head = NOTHING_KNOWN
         self._method = ""
         self._http10 = False
         self._keep_alive = False
-        self._leading = 0
-        self._scanned = 0
         # its body, valid in _BODY and _TUNNEL only
         self._continue_due = False
-        self._chunks: ChunkedDecoder | None = None
-        self._remaining = 0
+        self._body: ChunkedDecoder | SizedDecoder
         self._received = 0
         self._discarded = 0
         self._unacknowledged = 0
@@ -211,120 +184,50 @@ class HTTP1Connection:
         """Read as much of ``_buffer`` as the phases allow. ``now`` is None within a command."""
         while self._buffer:
             if self._phase == _HEAD:
-                head = self._take_head()
-                if head is None:
+                try:
+                    block = self._heads.take(self._buffer)
+                except RemoteProtocolError as error:
+                    self._refuse(error)
                     break
-                self._read_head(head, now)
+                if block is None:
+                    break
+                self._read_head(block, now)
             elif self._phase == _BODY:
                 if not self._read_body(now):
                     break
-            elif self._phase == _TUNNEL:
-                data = bytes(self._buffer)
-                self._buffer.clear()
-                self._deliver(data, False)
             else:
                 break
         self._update_wants_data()
 
-    def _take_head(self) -> bytes | None:
-        """Cut one complete head off ``_buffer``; None if more is needed or it was refused.
-
-        An incomplete head is judged as it grows, so that garbage is refused at once and not
-        when the timeout ends it.
-        """
-        buffer = self._buffer
-        while buffer[:2] == b"\r\n" and self._leading < _MAX_LEADING_CRLF:
-            del buffer[:2]
-            self._leading += 2
-            self._scanned = 0
-        limit = self._limits.max_head_size
-        # what was looked at before is not looked at again, but for a line ending cut in two
-        start = max(0, self._scanned - 3)
-        end = buffer.find(b"\r\n\r\n", start, limit + 4)
-        if end >= 0:
-            head = bytes(buffer[: end + 4])
-            del buffer[: end + 4]
-            self._scanned = 0
-            return head
-        try:
-            # nor is what lies behind the limit: it may be a body
-            stop = min(len(buffer), limit)
-            stop -= buffer[stop - 1 : stop] == b"\r"
-            if self._line is None:
-                line_end = buffer.find(b"\r\n", start)
-                if line_end >= 0:
-                    self._read_line(bytes(buffer[: line_end + 2]))
-            check_block(buffer[start - (buffer[start - 1 : start + 1] == b"\r\n") : stop])
-            if self._line is None:
-                check_line_length(stop, self._limits)
-            if len(buffer) > limit:
-                raise RemoteProtocolError("request head too large", 431)
-        except RemoteProtocolError as error:
-            self._refuse(error)
-        self._scanned = len(buffer)
-        return None
-
     def _read_head(self, block: bytes, now: float | None) -> None:
         """Act on a complete head: a request event, or a refusal."""
-        limits = self._limits
-        end = block.find(b"\r\n")
         try:
-            if end == 0:  # a leading empty line arrived together with its request
-                self._skip_leading(block, now)
-                return
-            line = self._line = read_request_line(block[:end], limits)
-            if len(block) > limits.max_head_size:
-                raise RemoteProtocolError("request head too large", 431)
-            field_block = block[end + 2 :]
-            if field_block == self._known_block and line.minor and line.authority is None:
-                head = self._known_head
-                self._begin_request(line, head, head.headers.copy(), now)
-                return
-            head = read_head(line, field_block, self._split_fields, limits)
-            maximum = limits.max_body_size
-            if maximum is not None and head.content_length > maximum:
-                raise RemoteProtocolError("request body too large", 413)
+            found = self._heads.read(block)
         except RemoteProtocolError as error:
             self._refuse(error)
             return
-        plain = head.is_plain and line.minor and line.authority is None
-        if plain and len(field_block) <= _MAX_KNOWN_BLOCK:
-            self._known_block = field_block
-            self._known_head = head
-            self._begin_request(line, head, head.headers.copy(), now)
-        else:
-            self._begin_request(line, head, head.headers, now)
-
-    def _read_line(self, line: bytes) -> None:
-        check_block(line)
-        self._line = read_request_line(line[:-2], self._limits)
-
-    def _skip_leading(self, block: bytes, now: float | None) -> None:
-        rest = b"" if block == b"\r\n\r\n" else block[2:]
-        self._leading += len(block) - len(rest)
-        if self._leading > _MAX_LEADING_CRLF:
-            raise RemoteProtocolError("empty lines instead of a request")
-        if rest:
-            self._read_head(rest, now)
+        if found is not None:
+            line, head, headers = found
+            self._begin_request(line, head, headers, now)
 
     def _begin_request(
         self, line: RequestLine, head: Head, headers: Headers, now: float | None
     ) -> None:
         method, target, _, minor = line
+        _, authority, length, chunked, keep_alive, expects_continue, _ = head
         self._method = method
         self._http10 = minor == 0
-        self._keep_alive = head.keep_alive
+        self._keep_alive = keep_alive
         self._pending = None
-        length = head.content_length
-        chunked = head.chunked
         has_body = chunked or length > 0
         if has_body:
-            self._split_fields = self._make_splitter()
+            self._heads.expect_body()
             self._phase = _BODY
-            self._chunks = ChunkedDecoder(self._limits.max_head_size) if chunked else None
-            self._remaining = length
+            self._body = (
+                ChunkedDecoder(self._limits.max_head_size) if chunked else SizedDecoder(length)
+            )
             self._received = self._discarded = self._unacknowledged = 0
-            self._continue_due = head.expects_continue
+            self._continue_due = expects_continue
             self._start_clock(self._limits.request_body_timeout, now)
         else:
             self._phase = _WAIT
@@ -337,7 +240,7 @@ class HTTP1Connection:
                 headers,
                 "1.1" if minor else "1.0",
                 self._scheme,
-                head.authority,
+                authority,
                 None,
                 not has_body,
             )
@@ -347,27 +250,18 @@ class HTTP1Connection:
         """Read body bytes from ``_buffer``; False if more are needed."""
         buffer = self._buffer
         self._continue_due = False
-        done = False
-        if self._chunks is not None:
-            before = len(buffer)
-            try:
-                data = self._chunks.decode(buffer)
-                done = self._chunks.done
-                progress = before - len(buffer)
-                self._received += len(data)
-                maximum = self._limits.max_body_size
-                if maximum is not None and self._received > maximum:
-                    raise RemoteProtocolError("request body too large", 413)
-            except RemoteProtocolError as error:
-                self._refuse(error)
-                return False
-        else:
-            data = bytes(buffer[: self._remaining])
-            progress = len(data)
-            del buffer[:progress]
-            self._remaining -= progress
-            done = self._remaining == 0
-        self._extend_body_deadline(progress, now)
+        before = len(buffer)
+        try:
+            data = self._body.decode(buffer)
+            self._received += len(data)
+            maximum = self._limits.max_body_size
+            if maximum is not None and self._received > maximum:
+                raise RemoteProtocolError("request body too large", 413)
+        except RemoteProtocolError as error:
+            self._refuse(error)
+            return False
+        done = self._body.done
+        self._extend_body_deadline(before - len(buffer), now)
         if data or done:
             self._body_data(data, done)
         return done
@@ -392,10 +286,10 @@ class HTTP1Connection:
             elif self._discarded > _MAX_DISCARD:
                 self._finish_output()
             return
-        if done and self._chunks is not None and self._chunks.trailers:
+        if done and self._body.trailers:
             if data:
                 self._deliver(data, False)
-            self.event_queue.append(TrailersReceived(self._stream_id, self._chunks.trailers))
+            self.event_queue.append(TrailersReceived(self._stream_id, self._body.trailers))
         else:
             self._deliver(data, done)
 
@@ -428,7 +322,7 @@ class HTTP1Connection:
             status = error.status if self._response == _NOT_STARTED else 0
             self.event_queue.append(StreamClosed(self._stream_id, error.reason, status))
         if not in_request:
-            line = self._line
+            line = self._heads.line
             self.event_queue.append(
                 RequestRefused(
                     self._stream_id,
@@ -443,10 +337,8 @@ class HTTP1Connection:
             self._cut()
             return
         if self._response == _NOT_STARTED or not in_request:
-            method = self._line.method if self._line else ""
-            self._write(
-                wire.refusal(error.status, error.reason, self._defaults, method == "HEAD")
-            )
+            method = self._heads.line.method if self._heads.line else ""
+            self._write(wire.refusal(error.status, error.reason, self._defaults, method == "HEAD"))
         self._finish_output()
 
     def _cut(self) -> None:
@@ -618,7 +510,7 @@ class HTTP1Connection:
             self._finish_output()
         elif self._phase == _WAIT:
             self._next_stream()
-        elif self._chunks is None and self._remaining > _MAX_DISCARD:
+        elif self._body.remaining > _MAX_DISCARD:
             self._finish_output()
         else:  # read the rest of the body and throw it away
             self._unacknowledged = 0
@@ -633,9 +525,7 @@ class HTTP1Connection:
         self._stream_id += 2
         self._phase = _HEAD
         self._response = _NOT_STARTED
-        self._line = None
-        self._leading = 0
-        self._scanned = 0
+        self._heads.line = None
         if self._buffer:
             self._start_clock(self._limits.request_head_timeout, None)
             self._advance(None)
@@ -707,9 +597,7 @@ class HTTP1Connection:
         if self._pending is not None:
             self._start_clock(self._pending, now)
             if self._phase == _HEAD:
-                self._known_block = b""  # an idle connection need not remember
-                self._known_head = NOTHING_KNOWN
-            return
+                return
         if self._deadline is None or now < self._deadline:
             return
         self._deadline = None

@@ -204,7 +204,7 @@ async def stubborn(query: Query, receive: Receive, send: Send) -> None:
 async def thread(query: Query, receive: Receive, send: Send) -> None:
     """Is in a thread that cannot be cancelled."""
     notes[query["key"]]["waiting"] = True
-    await anyio.to_thread.run_sync(time.sleep, 30)
+    await anyio.to_thread.run_sync(time.sleep, 5)
 
 
 async def after(query: Query, receive: Receive, send: Send) -> None:
