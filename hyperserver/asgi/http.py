@@ -62,7 +62,10 @@ class HTTPCycle:
         "status",
     )
 
+    # known once the response has started
     _headers: fields.ResponseFields
+    _content_length: int | None
+    _wants_trailers: bool
     _trailer_fields: Headers
 
     def __init__(self, connection: HTTPConnection, event: RequestReceived) -> None:
@@ -74,8 +77,6 @@ class HTTPCycle:
         self.status = 0
         self.bytes_sent = 0
         self._state = _START
-        self._content_length: int | None = None
-        self._wants_trailers = False
         self._input_closed = False
         self._ended = False  # the final http.request has been handed out
         self.request_complete = event.end_stream

@@ -79,7 +79,10 @@ NOT_IN_TRAILERS = CONNECTION_SPECIFIC | {
 _CACHE_SIZE = 1024
 _names: dict[bytes, bytes] = {}
 _authorities: set[bytes] = set()
-_values: set[bytes] = set()
+#: Response fields as applications write them → (as they are sent, the Content-Length it says or
+#: one of the two below).
+_known_fields: dict[tuple[bytes, bytes], tuple[tuple[bytes, bytes], int]] = {}
+_PLAIN, _STEERS = -1, -2
 _MAX_KNOWN_VALUE = 64
 
 
@@ -173,18 +176,28 @@ def _admit_name(name: bytes) -> bytes:
     return lower
 
 
-def _admit_value(name: bytes, value: bytes) -> None:
-    """Validate a response field value and, if it is short, remember that it is good."""
+def _admit_field(name: bytes, value: bytes) -> tuple[tuple[bytes, bytes], int]:
+    """Validate a response field and, if it is short, remember what it is."""
+    lower = _names.get(name) or _admit_name(name)
     if not isinstance(value, bytes):
         raise LocalProtocolError(
             f"value {value!r} of header {name!r} must be bytes, not {type(value).__name__}"
         )
-    if not is_field_value(value):
+    # the quickest test, but false for HTAB and some of obs-text as well
+    if not value.decode("latin-1").isprintable() and not is_field_value(value):
         raise LocalProtocolError(f"invalid value {value!r} of header {name!r}: control characters")
+    role = _PLAIN
+    if lower == b"content-length":
+        if not value.isdigit():
+            raise LocalProtocolError(f"invalid content-length {value!r}")
+        role = int(value)
+    elif lower in RESPONSE_STEERING:
+        role = _STEERS
     if len(value) <= _MAX_KNOWN_VALUE:
-        if len(_values) >= _CACHE_SIZE:
-            _values.clear()
-        _values.add(value)
+        if len(_known_fields) >= _CACHE_SIZE:
+            _known_fields.clear()
+        _known_fields[(name, value)] = ((lower, value), role)
+    return (lower, value), role
 
 
 class ResponseFields(list[tuple[bytes, bytes]]):
@@ -209,24 +222,20 @@ def response_fields(headers: Iterable[Iterable[bytes]]) -> ResponseFields:
     fields = ResponseFields()
     fields.content_length = None
     fields.steers = False
-    known = _names.get
+    known = _known_fields.get
     try:
-        for name, value in headers:
-            lower = known(name)
-            if lower is None:
-                lower = _admit_name(name)
-            if value not in _values:
-                _admit_value(name, value)
-            fields.append((lower, value))
-            if lower in RESPONSE_STEERING:
-                if lower == b"content-length":
-                    if fields.content_length is not None:
-                        raise LocalProtocolError("content-length appears twice")
-                    if not value.isdigit():
-                        raise LocalProtocolError(f"invalid content-length {value!r}")
-                    fields.content_length = int(value)
-                else:
+        for field in headers:
+            if type(field) is not tuple or (found := known(field)) is None:
+                found = _admit_field(*field)
+            admitted, role = found
+            fields.append(admitted)
+            if role != _PLAIN:
+                if role == _STEERS:
                     fields.steers = True
+                elif fields.content_length is None:
+                    fields.content_length = role
+                else:
+                    raise LocalProtocolError("content-length appears twice")
     except (TypeError, ValueError, AttributeError):
         raise LocalProtocolError(
             "headers must be an iterable of (name, value) pairs of bytes"

@@ -141,8 +141,9 @@ class Connection:
         transport = self.transport
         while engine.output and not transport.congested:
             data = engine.data_to_send()
-            self._written += len(data)
             transport.write(data)
+            if self._stalled_since is not None:
+                self._written += len(data)
         if engine.wants_data is not self._reading:
             self._control_reading()
         if engine.output_finished or self.waiting_writers:
@@ -201,7 +202,10 @@ class Connection:
     def stream_ended(self, stream: Stream, complete: bool) -> None:
         """The application has returned: send what its end caused, and forget the stream."""
         del self.streams[stream.request.stream_id]
-        self.worker.end_stream(stream)
+        worker = self.worker
+        worker.streams.discard(stream)
+        if worker.watches_ends:
+            worker.stream_ended(stream)
         if not complete:
             # Where the application took http.disconnect and left, its client may still be there
             # (half-closed, or told so because the server stops): let nobody wait for the rest.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from importlib.util import find_spec
 from typing import Any
@@ -19,7 +20,7 @@ from hyperserver.config.schema import Config
 from hyperserver.errors import ConfigError
 from hyperserver.observe.logs import logger
 from hyperserver.runtime.listeners import OpenSocket, close_all, open_all
-from hyperserver.runtime.worker import Worker
+from hyperserver.runtime.worker import CANCEL_PATIENCE, Worker
 
 
 async def serve(
@@ -152,9 +153,27 @@ async def _main(app: ASGIApplication, config: Config, sockets: list[OpenSocket])
         tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure
-    if len(signals) > 1:
-        return 128 + signals[-1]
-    return 0 if clean or not is_ready else 1
+    code = 128 + signals[-1] if len(signals) > 1 else 0 if clean or not is_ready else 1
+    leave_soon(code)
+    return code
+
+
+def leave_soon(code: int) -> None:
+    """End the process with ``code`` in a moment if it does not end by itself.
+
+    An application's thread cannot be cancelled, and both asyncio and the interpreter wait for
+    theirs. While threads other than ours are at work, stopping would be bounded by them.
+    """
+
+    def leave() -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+    if any(t is not threading.main_thread() and not t.daemon for t in threading.enumerate()):
+        timer = threading.Timer(CANCEL_PATIENCE, leave)
+        timer.daemon = True
+        timer.start()
 
 
 async def _watch_signals(

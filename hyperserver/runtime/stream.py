@@ -83,12 +83,17 @@ class Stream:
             await worker.app(scope, self.receive, self.send)
         except BaseException as error:  # noqa: BLE001 - SystemExit must not end the server either
             failure = error
-        cycle = self.cycle
-        gone = cycle.gone
-        complete = cycle.finish()
+        gone = self.cycle.gone
+        complete = self.cycle.finish()
         self.connection.stream_ended(self, complete)
+        if failure is not None or not complete:
+            self._report(failure, gone=gone)
+
+    def _report(self, failure: BaseException | None, *, gone: bool) -> None:
+        """Log what went wrong, or raise it if it is the worker's own cancellation."""
         if failure is not None:
-            if isinstance(failure, KeyboardInterrupt) or worker.backend.is_cancellation(failure):
+            backend = self.connection.worker.backend
+            if isinstance(failure, KeyboardInterrupt) or backend.is_cancellation(failure):
                 raise failure
             if not (gone and is_disconnect(failure)):
                 logger.error(
@@ -97,7 +102,7 @@ class Stream:
                     self.request.target.decode("ascii", "replace"),
                     exc_info=failure,
                 )
-        elif not complete and not gone:
+        elif not gone:
             logger.error(
                 "the application returned without completing its response: %s %s",
                 self.request.method,

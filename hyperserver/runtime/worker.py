@@ -84,6 +84,8 @@ class Worker:
         self._forced = anyio.Event()
         self._idle = anyio.Event()
         self._draining = False
+        #: Whether ``stream_ended`` is to be called.
+        self.watches_ends = config.log.access
 
     # ---- the life of the worker ----------------------------------------------------------
 
@@ -159,7 +161,7 @@ class Worker:
     async def _drain(self, listeners: list[Listener]) -> bool:
         """Wait for connections and applications to end; False if some had to be cut off."""
         timeouts = self.config.timeouts
-        self._draining = True
+        self._draining = self.watches_ends = True
         for listener in listeners:
             listener.close()
         listeners.clear()
@@ -248,9 +250,8 @@ class Worker:
         if self._draining:
             self._check_idle()
 
-    def end_stream(self, stream: Stream) -> None:
-        """An application call has ended, one way or another."""
-        self.streams.discard(stream)
+    def stream_ended(self, stream: Stream) -> None:
+        """An application call has ended, one way or another; called if ``watches_ends``."""
         if self.access_log is not None:
             request = stream.request
             cycle = stream.cycle

@@ -203,9 +203,6 @@ def test_application_that_ignores_cancellation(server: Server) -> None:
 def test_thread_that_cannot_be_cancelled(
     server: Server, worker: str, request: pytest.FixtureRequest
 ) -> None:
-    if worker != "trio":
-        reason = "asyncio ends the task and leaves the thread, for which the interpreter waits"
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=False))
     with in_flight(server, "/thread?key=k"):
         server.signal()
         assert assert_ends(server, DRAIN + 1)[0] == 1

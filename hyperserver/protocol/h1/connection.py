@@ -119,7 +119,7 @@ class HTTP1Connection:
         self._output_size = 0
         self._buffer = bytearray()
         self._phase = _HEAD
-        self._response = _NOT_STARTED
+        self._response = _DONE  # there is no request that could be answered
         self._stream_id = 1
         self._draining = False
         self._eof = False
@@ -218,6 +218,7 @@ class HTTP1Connection:
         self._method = method
         self._http10 = minor == 0
         self._keep_alive = keep_alive
+        self._response = _NOT_STARTED
         self._pending = None
         has_body = chunked or length > 0
         if has_body:
@@ -399,15 +400,15 @@ class HTTP1Connection:
             return
         self.output.append(data)
         self._output_size += len(data)
-        self._end_response()
+        if self._phase == _WAIT:
+            self._response = _DONE
+            self._next_stream()
+        else:
+            self._end_response()
 
     def _begin_response(self, stream_id: int, status: int, headers: Headers) -> bytes:
         """The head of the response; from here on its framing and the connection's end are set."""
-        if (
-            stream_id != self._stream_id
-            or self._response != _NOT_STARTED
-            or not _HEAD < self._phase < _LINGER
-        ):
+        if stream_id != self._stream_id or self._response != _NOT_STARTED:
             self._check_stream(stream_id, _NOT_STARTED)
         if status < 200:
             raise LocalProtocolError(f"status {status} does not begin a final response")
@@ -482,11 +483,7 @@ class HTTP1Connection:
             self._update_wants_data()
 
     def reset_stream(self, stream_id: int, reason: str) -> None:
-        if (
-            stream_id == self._stream_id
-            and self._response != _DONE
-            and _HEAD < self._phase < _LINGER
-        ):
+        if stream_id == self._stream_id and self._response != _DONE:
             self._cut()
 
     def shutdown(self) -> None:
@@ -495,11 +492,7 @@ class HTTP1Connection:
             self._close()
 
     def _check_stream(self, stream_id: int, response: int) -> None:
-        if (
-            stream_id != self._stream_id
-            or self._response != response
-            or not _HEAD < self._phase < _LINGER
-        ):
+        if stream_id != self._stream_id or self._response != response:
             raise LocalProtocolError(f"stream {stream_id} is not in a state to send this")
 
     def _end_response(self) -> None:
@@ -524,7 +517,6 @@ class HTTP1Connection:
             return
         self._stream_id += 2
         self._phase = _HEAD
-        self._response = _NOT_STARTED
         self._heads.line = None
         if self._buffer:
             self._start_clock(self._limits.request_head_timeout, None)
