@@ -18,6 +18,9 @@ _STATUS_LINES: dict[int, bytes] = {
     code: b"HTTP/1.1 %d %s\r\n" % (code, _PHRASES.get(code, b"")) for code in range(100, 600)
 }
 
+#: Connection-specific fields that the server writes itself, if at all.
+_REPLACED = CONNECTION_SPECIFIC - {b"upgrade"}
+
 #: How the end of a response body is marked (RFC 9112 §6.3).
 BY_NOTHING, BY_LENGTH, BY_CHUNKS, BY_CLOSE = range(4)
 
@@ -48,13 +51,15 @@ def response_head(
     """
     date = defaults.date_line
     server = defaults.server_line
+    upgrades = False
     fields: Headers = headers
     if headers.steers:
         names = {name for name, _ in headers}
         date = b"" if b"date" in names else date
         server = b"" if b"server" in names else server
         keep_alive = keep_alive and not _asks_to_close(headers)
-        fields = [field for field in headers if field[0] not in CONNECTION_SPECIFIC]
+        fields = [field for field in headers if field[0] not in _REPLACED]
+        upgrades = b"upgrade" in names
     body = method != "HEAD" and status != 204 and status != 304 and status >= 200
     end = b"\r\n"
     if headers.content_length is not None:
@@ -69,7 +74,9 @@ def response_head(
     else:
         framing = BY_CHUNKS
         end = b"transfer-encoding: chunked\r\n\r\n"
-    if not keep_alive:
+    if upgrades:  # RFC 9110 §7.8: a 426 names what to upgrade to, and Connection names Upgrade
+        end = (b"" if keep_alive else b"connection: close\r\n") + b"connection: upgrade\r\n" + end
+    elif not keep_alive:
         end = b"connection: close\r\n" + end
     elif http10:
         end = b"connection: keep-alive\r\n" + end

@@ -109,3 +109,13 @@ def test_a_refusal_closes_and_has_a_length(head_only: bool) -> None:
         b"content-length: 21",
         b"connection: close",
     ]
+
+
+@pytest.mark.parametrize("keep_alive", [True, False])
+def test_an_upgrade_field_is_named_by_connection(keep_alive: bool) -> None:
+    fields: Headers = [(b"upgrade", b"websocket"), (b"content-length", b"0")]
+    written, _, kept = head(426, fields, keep_alive=keep_alive)
+    assert b"\r\nupgrade: websocket\r\n" in written
+    assert b"\r\nconnection: upgrade\r\n" in written
+    assert (b"\r\nconnection: close\r\n" in written) is not keep_alive
+    assert kept is keep_alive
