@@ -4,8 +4,8 @@ Smuggling and header-injection bugs come from two parsers with two rules, so eve
 every response goes through these functions and no other. Checks work on whole values with
 ``bytes.translate`` (one pass in C): deleting every permitted byte must leave nothing.
 
-Names and authorities repeat from request to request; the caches that remember valid ones are
-bounded and simply emptied when full.
+Names, authorities and short response fields repeat from request to request; the caches that
+remember valid ones are bounded, in entries and in their size, and simply emptied when full.
 """
 
 from __future__ import annotations
@@ -77,13 +77,13 @@ NOT_IN_TRAILERS = CONNECTION_SPECIFIC | {
 }
 
 _CACHE_SIZE = 1024
+_MAX_KNOWN = 128  # bytes
 _names: dict[bytes, bytes] = {}
 _authorities: set[bytes] = set()
 #: Response fields as applications write them → (as they are sent, the Content-Length it says or
 #: one of the two below).
 _known_fields: dict[tuple[bytes, bytes], tuple[tuple[bytes, bytes], int]] = {}
 _PLAIN, _STEERS = -1, -2
-_MAX_KNOWN_VALUE = 64
 
 
 def is_token(value: bytes) -> bool:
@@ -138,9 +138,10 @@ def check_authority(value: bytes) -> None:
         return
     if _AUTHORITY.fullmatch(value) is None:
         raise RemoteProtocolError("invalid Host")
-    if len(_authorities) >= _CACHE_SIZE:
-        _authorities.clear()
-    _authorities.add(value)
+    if len(value) <= _MAX_KNOWN:
+        if len(_authorities) >= _CACHE_SIZE:
+            _authorities.clear()
+        _authorities.add(value)
 
 
 def content_length(value: bytes) -> int:
@@ -169,10 +170,11 @@ def _admit_name(name: bytes) -> bytes:
     if not is_token(name):
         hint = ": pseudo-headers are the server's" if name[:1] == b":" else ""
         raise LocalProtocolError(f"invalid header name {name!r}{hint}")
-    if len(_names) >= _CACHE_SIZE:
-        _names.clear()
     lower = name.lower()
-    _names[name] = lower
+    if len(name) <= _MAX_KNOWN:
+        if len(_names) >= _CACHE_SIZE:
+            _names.clear()
+        _names[name] = lower
     return lower
 
 
@@ -193,7 +195,7 @@ def _admit_field(name: bytes, value: bytes) -> tuple[tuple[bytes, bytes], int]:
         role = int(value)
     elif lower in RESPONSE_STEERING:
         role = _STEERS
-    if len(value) <= _MAX_KNOWN_VALUE:
+    if len(name) <= _MAX_KNOWN and len(value) <= _MAX_KNOWN:
         if len(_known_fields) >= _CACHE_SIZE:
             _known_fields.clear()
         _known_fields[(name, value)] = ((lower, value), role)

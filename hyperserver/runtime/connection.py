@@ -242,6 +242,8 @@ class Connection:
                 self.flush()
             except Exception:  # noqa: BLE001
                 self._contain()
+        if self.engine.output_finished:
+            self.flush()  # one that was accepted while draining is closed here
         unsent = self.transport.unsent()
         if unsent or self._stalled_since is not None:
             self._watch_writing(unsent, now)
