@@ -8,6 +8,7 @@ written together by the worker's timer sweep, or when there are many.
 
 from __future__ import annotations
 
+import os
 from typing import TextIO
 
 from hyperserver.asgi.scope import Address
@@ -78,4 +79,14 @@ class AccessLog:
                 self._stream.write("".join(lines))
                 self._stream.flush()
             except (OSError, ValueError):
-                pass  # a reader of our output that went away must not end the server
+                self._give_up()
+
+    def _give_up(self) -> None:
+        """A reader of our output that went away must not end the server, nor spoil its end: what
+        the stream still holds would fail again when the interpreter flushes it.
+        """
+        try:
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), self._stream.fileno())
+        except (OSError, ValueError):
+            pass  # not a file, or closed: then nothing is left to flush

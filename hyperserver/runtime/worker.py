@@ -84,6 +84,7 @@ class Worker:
         self._forced = anyio.Event()
         self._idle = anyio.Event()
         self._draining = False
+        self._end_watch: anyio.CancelScope | None = None
         #: Whether ``stream_ended`` is to be called.
         self.watches_ends = config.log.access
 
@@ -123,6 +124,8 @@ class Worker:
                         clean = await self._drain(listeners)
                     finally:
                         self._end(listeners, tasks, on_stuck)
+                if self._end_watch is not None:
+                    self._end_watch.cancel()
                 ended = False
                 with anyio.CancelScope(shield=True) as ending:
                     tasks.start_soon(self._hurry, ending)
@@ -208,7 +211,9 @@ class Worker:
 
     async def _watch_end(self, on_stuck: Callable[[], None]) -> None:
         """Applications were cancelled: report if they go on regardless."""
-        with anyio.CancelScope(shield=True):
+        if not self.streams:
+            return
+        with anyio.CancelScope(shield=True) as self._end_watch:
             await anyio.sleep(CANCEL_PATIENCE)
         if self.streams:
             logger.error("%d request(s) ignore their cancellation; leaving them", len(self.streams))
