@@ -135,7 +135,10 @@ class Connection:
             try:
                 while engine.event_queue:  # an application that starts eagerly may cause more
                     for event in engine.events():
-                        self._dispatch(event)
+                        if isinstance(event, RequestReceived):
+                            self._start_stream(event)
+                        else:
+                            self._dispatch(event)
             finally:
                 self._pumping = self._lost
         transport = self.transport
@@ -172,14 +175,15 @@ class Connection:
             self._eof_written = True
             self.transport.write_eof()
 
+    def _start_stream(self, request: RequestReceived) -> None:
+        stream = Stream(self, request, self._now)
+        self.streams[request.stream_id] = stream
+        worker = self.worker
+        worker.streams.add(stream)
+        worker.backend.spawn(stream, http_scope(request, self.context))
+
     def _dispatch(self, event: Event) -> None:
-        if isinstance(event, RequestReceived):
-            stream = Stream(self, event, self._now)
-            self.streams[event.stream_id] = stream
-            worker = self.worker
-            worker.streams.add(stream)
-            worker.backend.spawn(stream, http_scope(event, self.context))
-            return
+        """Any event but a request."""
         if isinstance(event, RequestRefused):
             self.worker.log_refusal(self, event)
             return

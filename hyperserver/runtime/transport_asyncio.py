@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import socket
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -146,25 +146,21 @@ class AsyncioBackend:
     def make_signal(self) -> AsyncioSignal:
         return AsyncioSignal(self._loop)
 
-    def spawn(self, stream: Stream, scope: dict[str, Any]) -> None:
-        # Not the context of this moment: a pipelined request is found within another's send().
-        context = self._context.copy()
-        stream.task = self._start(stream.run(scope), context)
-
+    # Not in the context of this moment: a pipelined request is found within another's send().
     if sys.version_info >= (3, 12):
 
-        def _start(
-            self, coroutine: Coroutine[Any, Any, None], context: contextvars.Context
-        ) -> asyncio.Task[None]:
+        def spawn(self, stream: Stream, scope: dict[str, Any]) -> None:
             """Eagerly: most applications answer in their first step, in this very loop turn."""
-            return asyncio.Task(coroutine, loop=self._loop, context=context, eager_start=True)
+            stream.task = asyncio.Task(
+                stream.run(scope), loop=self._loop, context=self._context.copy(), eager_start=True
+            )
 
     else:
 
-        def _start(
-            self, coroutine: Coroutine[Any, Any, None], context: contextvars.Context
-        ) -> asyncio.Task[None]:
-            return asyncio.Task(coroutine, loop=self._loop, context=context)
+        def spawn(self, stream: Stream, scope: dict[str, Any]) -> None:
+            stream.task = asyncio.Task(
+                stream.run(scope), loop=self._loop, context=self._context.copy()
+            )
 
     @asynccontextmanager
     async def running(self, streams: set[Stream]) -> AsyncIterator[None]:

@@ -49,6 +49,22 @@ def response_head(
     The server owns the framing and the connection (RFC 9112 §6, §9.6): the application's
     Transfer-Encoding is dropped, its Connection is read for ``close`` only.
     """
+    body = method != "HEAD" and status != 204 and status != 304 and status >= 200
+    line = _STATUS_LINES.get(status) or status_line(status)
+    if (
+        body
+        and keep_alive
+        and headers.content_length is not None
+        and not (headers.steers or http10)
+    ):
+        # by far the most frequent case: nothing to decide
+        lines = [b"%b: %b\r\n" % field for field in headers]
+        end = b"\r\n"
+        return (
+            b"".join((line, *lines, defaults.date_line, defaults.server_line, end)),
+            BY_LENGTH,
+            True,
+        )
     date = defaults.date_line
     server = defaults.server_line
     upgrades = False
@@ -60,7 +76,6 @@ def response_head(
         keep_alive = keep_alive and not _asks_to_close(headers)
         fields = [field for field in headers if field[0] not in _REPLACED]
         upgrades = b"upgrade" in names
-    body = method != "HEAD" and status != 204 and status != 304 and status >= 200
     end = b"\r\n"
     if headers.content_length is not None:
         framing = BY_LENGTH if body else BY_NOTHING
@@ -80,7 +95,6 @@ def response_head(
         end = b"connection: close\r\n" + end
     elif http10:
         end = b"connection: keep-alive\r\n" + end
-    line = _STATUS_LINES.get(status) or status_line(status)
     lines = [b"%b: %b\r\n" % field for field in fields]
     return b"".join((line, *lines, date, server, end)), framing, keep_alive
 
