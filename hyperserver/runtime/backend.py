@@ -37,6 +37,9 @@ class Transport(Protocol):
     def unsent(self) -> int:
         """0 if the kernel has taken what was written, else the bytes the peer has not taken."""
 
+    def undelivered(self) -> int:
+        """Bytes written that the peer has not acknowledged, as far as the kernel can tell."""
+
     def write_eof(self) -> None:
         """Half-close after what was written."""
 

@@ -239,18 +239,23 @@ class Connection:
 
     def sweep(self, now: float) -> None:
         """Called by the worker every half second: act on deadlines that have passed."""
-        deadline = self.engine.next_timeout()
-        if deadline is not None and deadline <= now:
+        engine = self.engine
+        transport = self.transport
+        if engine.output_finished:
+            # A response that is still on its way must arrive before its connection may close.
+            waiting = transport.undelivered()
+            self.flush()  # one that was accepted while draining is closed here
+        else:
+            waiting = transport.unsent()
+        deadline = engine.next_timeout()
+        if deadline is not None and deadline <= now and not (engine.output_finished and waiting):
             try:
-                self.engine.handle_timeout(now)
+                engine.handle_timeout(now)
                 self.flush()
             except Exception:  # noqa: BLE001
                 self._contain()
-        if self.engine.output_finished:
-            self.flush()  # one that was accepted while draining is closed here
-        unsent = self.transport.unsent()
-        if unsent or self._stalled_since is not None:
-            self._watch_writing(unsent, now)
+        if waiting or self._stalled_since is not None:
+            self._watch_writing(waiting, now)
 
     def _watch_writing(self, unsent: int, now: float) -> None:
         """Abort where the peer has taken nothing of what waits for it, for the whole timeout."""

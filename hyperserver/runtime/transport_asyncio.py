@@ -98,6 +98,10 @@ class AsyncioTransport(asyncio.Protocol):
         size = self._transport.get_write_buffer_size()
         return size and size + kernel_queue(self._transport.get_extra_info("socket"))
 
+    def undelivered(self) -> int:
+        transport = self._transport
+        return transport.get_write_buffer_size() + kernel_queue(transport.get_extra_info("socket"))
+
     def write_eof(self) -> None:
         if not self._transport.is_closing():
             try:

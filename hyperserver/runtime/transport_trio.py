@@ -155,6 +155,9 @@ class TrioTransport:
     def unsent(self) -> int:
         return self._unsent_size and self._unsent_size + kernel_queue(self.sock)
 
+    def undelivered(self) -> int:
+        return self._unsent_size + kernel_queue(self.sock)
+
     def write_eof(self) -> None:
         if self._unsent:
             self._eof_due = True

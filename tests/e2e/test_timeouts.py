@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,3 +136,25 @@ def test_lingering_ends(server: Server) -> None:
             while time.monotonic() < deadline:
                 client.send(b"still here")
                 time.sleep(0.1)
+
+
+def test_a_long_answer_outlasts_the_linger_timeout(server: Server) -> None:
+    """An early answer to an upload, read slowly: the staged close waits until it has arrived."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        sock.settimeout(10)
+        sock.connect(("127.0.0.1", server.port))
+        sock.sendall(
+            b"POST /big?key=linger&size=12000000 HTTP/1.1\r\nhost: test\r\ncontent-length: 100000000\r\n\r\n"
+        )
+        received = 0
+        begun = time.monotonic()
+        while data := sock.recv(65_536):
+            received += len(data)
+            try:
+                sock.send(b"u" * 1000, socket.MSG_DONTWAIT)  # the upload goes on
+            except BlockingIOError:
+                pass
+            time.sleep(len(data) / 4e6)  # a client this slow
+    assert received > 12_000_000
+    assert time.monotonic() - begun > 2  # linger is one second
