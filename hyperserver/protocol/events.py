@@ -8,6 +8,10 @@ Requests on an HTTP/1 connection are streams 1, 3, 5…; a body ends with ``end_
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hyperserver.protocol.interface import ByteConnection
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -94,6 +98,18 @@ class RequestRefused:
     http_version: str
 
 
+@dataclass(slots=True)
+class ProtocolSwitched:
+    """Another engine speaks from here on: take events from it and give commands to it.
+
+    With ``layered`` the reporting engine remains the one that bytes go through (TLS, once ALPN has
+    chosen); without, it is finished with, save for output that it still has (the 101 of ``h2c``).
+    """
+
+    connection: ByteConnection
+    layered: bool = False
+
+
 Event = (
     RequestReceived
     | DataReceived
@@ -102,4 +118,5 @@ Event = (
     | StreamClosed
     | StreamWritable
     | RequestRefused
+    | ProtocolSwitched
 )

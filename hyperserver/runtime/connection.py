@@ -17,6 +17,7 @@ from hyperserver.protocol.events import (
     DataReceived,
     Event,
     InputClosed,
+    ProtocolSwitched,
     RequestReceived,
     RequestRefused,
     StreamClosed,
@@ -47,6 +48,7 @@ class Connection:
         "streams",
         "transport",
         "waiting_writers",
+        "wire",
         "worker",
     )
 
@@ -60,7 +62,10 @@ class Connection:
     ) -> None:
         self.worker = worker
         self.transport = transport
+        #: Takes commands and gives events.
         self.engine = engine
+        #: Takes and gives bytes: the engine itself, or a layer of TLS around it.
+        self.wire = engine
         self.context = context
         self.streams: dict[int, Stream] = {}
         #: Applications whose send() waits for room.
@@ -79,14 +84,14 @@ class Connection:
     def data_received(self, data: bytes) -> None:
         now = self._now = monotonic()
         try:
-            self.engine.receive_data(data, now)
+            self.wire.receive_data(data, now)
             self.flush()
         except Exception:  # noqa: BLE001
             self._contain()
 
     def eof_received(self) -> None:
         try:
-            self.engine.receive_eof(monotonic())
+            self.wire.receive_eof(monotonic())
             self.flush()
         except Exception:  # noqa: BLE001
             self._contain()
@@ -129,32 +134,32 @@ class Connection:
         """
         if self._pumping:
             return False
-        engine = self.engine
-        if engine.event_queue:
+        if self.engine.event_queue:
             self._pumping = True
             try:
-                while engine.event_queue:  # an application that starts eagerly may cause more
-                    for event in engine.events():
+                while self.engine.event_queue:  # an application that starts eagerly may cause more
+                    for event in self.engine.events():
                         if isinstance(event, RequestReceived):
                             self._start_stream(event)
                         else:
                             self._dispatch(event)
             finally:
                 self._pumping = self._lost
+        wire = self.wire
         transport = self.transport
-        while engine.output and not transport.congested:
-            data = engine.data_to_send()
+        while wire.output and not transport.congested:
+            data = wire.data_to_send()
             transport.write(data)
             if self._stalled_since is not None:
                 self._written += len(data)
-        if engine.wants_data is not self._reading:
+        if wire.wants_data is not self._reading:
             self._control_reading()
-        if engine.output_finished or self.waiting_writers:
+        if wire.output_finished or self.waiting_writers:
             self._after_output()
-        return not (transport.congested or engine.holds_output)
+        return not (transport.congested or wire.holds_output)
 
     def _control_reading(self) -> None:
-        self._reading = self.engine.wants_data
+        self._reading = self.wire.wants_data
         if self._reading:
             self.transport.resume_reading()
         else:
@@ -162,16 +167,16 @@ class Connection:
 
     def _after_output(self) -> None:
         """Close what is finished and wake who waits, once the output has been written."""
-        engine = self.engine
-        if engine.aborted:
+        wire = self.wire
+        if wire.aborted:
             self.transport.abort()
         if self.transport.congested:
             return
         if self.waiting_writers:
             self._wake_writers()
-        if engine.is_closed:
+        if wire.is_closed:
             self.transport.close()
-        elif engine.output_finished and not self._eof_written:
+        elif wire.output_finished and not self._eof_written:
             self._eof_written = True
             self.transport.write_eof()
 
@@ -186,6 +191,9 @@ class Connection:
         """Any event but a request."""
         if isinstance(event, RequestRefused):
             self.worker.log_refusal(self, event)
+            return
+        if isinstance(event, ProtocolSwitched):
+            self._switch(event)
             return
         stream_or_none = self.streams.get(event.stream_id)
         if stream_or_none is None:
@@ -202,6 +210,13 @@ class Connection:
         elif isinstance(event, StreamClosed):
             cycle.closed(event.status)
         stream_or_none.wake()
+
+    def _switch(self, event: ProtocolSwitched) -> None:
+        while not event.layered and self.wire.output:  # what the finished engine still has to say
+            self.transport.write(self.wire.data_to_send())
+        self.engine = event.connection
+        if not event.layered:
+            self.wire = event.connection
 
     def stream_ended(self, stream: Stream, complete: bool) -> None:
         """The application has returned: send what its end caused, and forget the stream."""
@@ -239,18 +254,18 @@ class Connection:
 
     def sweep(self, now: float) -> None:
         """Called by the worker every half second: act on deadlines that have passed."""
-        engine = self.engine
+        wire = self.wire
         transport = self.transport
-        if engine.output_finished:
+        if wire.output_finished:
             # A response that is still on its way must arrive before its connection may close.
             waiting = transport.undelivered()
             self.flush()  # one that was accepted while draining is closed here
         else:
             waiting = transport.unsent()
-        deadline = engine.next_timeout()
-        if deadline is not None and deadline <= now and not (engine.output_finished and waiting):
+        deadline = wire.next_timeout()
+        if deadline is not None and deadline <= now and not (wire.output_finished and waiting):
             try:
-                engine.handle_timeout(now)
+                wire.handle_timeout(now)
                 self.flush()
             except Exception:  # noqa: BLE001
                 self._contain()
