@@ -7,12 +7,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
 
 from hyperserver import __version__
 from hyperserver.config.load import load_file
-from hyperserver.config.schema import Config, Listen
+from hyperserver.config.schema import TLS, Config, Listen
 from hyperserver.errors import HyperserverError, UsageError
 
 
@@ -26,7 +26,7 @@ class _Parser(argparse.ArgumentParser):
 def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="hyperserver",
-        description="An ASGI server for HTTP/1.1 on asyncio, uvloop or trio.",
+        description="An ASGI server for HTTP/1.1 and HTTP/2 on asyncio, uvloop or trio.",
         allow_abbrev=False,
     )
     parser.add_argument("app", nargs="?", metavar="module:attribute", help="the application")
@@ -38,6 +38,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="ADDRESS",
         help='"host:port", "[v6]:port", "unix:/path" or "fd:N"; may be repeated',
     )
+    parser.add_argument(
+        "--tls-certificate",
+        metavar="FILE",
+        help="speak TLS on every listener but Unix sockets, with this certificate chain (PEM)",
+    )
+    parser.add_argument("--tls-key", metavar="FILE", help="the certificate's private key (PEM)")
     parser.add_argument(
         "--worker", choices=("auto", "asyncio", "uvloop", "trio"), help="the event loop"
     )
@@ -66,13 +72,12 @@ def build_parser() -> argparse.ArgumentParser:
 def configuration(arguments: argparse.Namespace) -> Config:
     """The file's configuration, with what the command line says on top."""
     config = load_file(arguments.config) if arguments.config else Config()
-    changes = {
+    changes: dict[str, Any] = {
         name: value
         for name in ("app", "app_dir", "factory", "worker", "lifespan", "root_path")
         if (value := getattr(arguments, name)) is not None
     }
-    if arguments.bind:
-        changes["listen"] = (Listen(bind=tuple(arguments.bind)),)
+    changes["tls"], changes["listen"] = _tls_and_listeners(config, arguments)
     if arguments.http1_engine:
         changes["http1"] = dataclasses.replace(config.http1, engine=arguments.http1_engine)
     log = config.log
@@ -87,6 +92,40 @@ def configuration(arguments: argparse.Namespace) -> Config:
             "or as `app` in a file given with --config"
         )
     return config
+
+
+def _tls_and_listeners(
+    config: Config, arguments: argparse.Namespace
+) -> tuple[TLS, tuple[Listen, ...]]:
+    tls = config.tls
+    listens = config.listen
+    if arguments.bind:
+        listens = (Listen(bind=tuple(arguments.bind)),)
+    given = (arguments.tls_certificate, arguments.tls_key)
+    if given != (None, None):
+        if None in given:
+            raise UsageError("--tls-certificate and --tls-key go together; see hyperserver --help")
+        tls = dataclasses.replace(tls, certificate=given[0], key=given[1])
+    elif not arguments.bind or tls.certificate is None:
+        return tls, listens
+    # Where TLS is set up, no address named on the command line may be plaintext by an oversight.
+    listens = tuple(_with_tls(listens))
+    if not any(listen.tls for listen in listens):
+        if given != (None, None):
+            raise UsageError("--tls-certificate: there are only Unix sockets, which do without TLS")
+        tls = TLS()
+    return tls, listens
+
+
+def _with_tls(listens: tuple[Listen, ...]) -> Iterator[Listen]:
+    """The same addresses, all but Unix sockets with TLS: those do not leave the machine."""
+    for listen in listens:
+        local = tuple(bind for bind in listen.bind if bind.startswith("unix:"))
+        others = tuple(bind for bind in listen.bind if bind not in local)
+        if others:
+            yield dataclasses.replace(listen, bind=others, tls=True)
+        if local:
+            yield dataclasses.replace(listen, bind=local)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -18,7 +18,7 @@ import pytest
 
 import hyperserver
 from hyperserver.cli import build_parser, configuration
-from hyperserver.config import Config, Listen, Timeouts
+from hyperserver.config import TLS, Config, Listen, Timeouts
 from hyperserver.errors import UsageError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -271,7 +271,7 @@ def test_it_says_what_it_runs_serves_and_stops(project: Path, worker: str, engin
     version = re.escape(hyperserver.__version__)
     loop = r"asyncio" if worker == "asyncio" else rf"{worker} \d+\.\S+"
     assert re.search(
-        rf" INFO hyperserver {version}, {loop}, HTTP/1\.1 by {engine} \d+\.\S+, Python 3\.\S+$",
+        rf" INFO hyperserver {version}, {loop}, HTTP/1\.1 by {engine} \d+\.\S+, HTTP/2 by h2 \d\S+, Python 3\.\S+$",
         about,
     )
     assert server.lines[1].endswith(f" INFO listening on http://127.0.0.1:{port}")
@@ -406,7 +406,7 @@ def test_version() -> None:
 def test_help_names_every_option() -> None:
     done = run(ROOT, "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    for option in ("--config", "--bind", "--worker", "--http1-engine", "--app-dir", "--factory",
+    for option in ("--config", "--bind", "--tls-certificate", "--tls-key", "--worker", "--http1-engine", "--app-dir", "--factory",
                    "--lifespan", "--root-path", "--log-level", "--no-access-log"):  # fmt: skip
         assert option in done.stdout
 
@@ -424,6 +424,8 @@ def test_help_names_every_option() -> None:
         (("shop:app", "--work", "trio"), "unrecognized arguments: --work trio"),
         (("shop:app", "--bind"), "argument -b/--bind: expected one argument"),
         (("shop:app", "--log-level", "loud"), "invalid choice: 'loud'"),
+        (("shop:app", "--tls-certificate", "c.pem"), "--tls-certificate and --tls-key go together"),
+        (("shop:app", "--tls-key", "k.pem"), "--tls-certificate and --tls-key go together"),
     ],
 )
 def test_wrong_usage(project: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -763,6 +765,56 @@ def test_options_override_the_file_and_leave_the_rest(tmp_path: Path) -> None:
     assert (config.app, config.app_dir) == ("other:app", str(tmp_path))
     assert config.listen == (Listen(bind=("x:2",)),)
     assert (config.log.access, config.log.level) == (False, "info")
+
+
+WITH_TLS = ("--tls-certificate", "c.pem", "--tls-key", "k.pem")
+
+
+def test_a_certificate_on_the_command_line_is_for_every_address_but_unix_sockets() -> None:
+    config = parse("a:b", *WITH_TLS, "-b", "x:1", "-b", "unix:/s", "-b", "fd:3")
+    assert config.tls == TLS(certificate="c.pem", key="k.pem")
+    assert config.listen == (
+        Listen(bind=("x:1", "fd:3"), tls=True),
+        Listen(bind=("unix:/s",)),
+    )
+    assert parse("a:b", *WITH_TLS).listen == (Listen(tls=True),)
+    with pytest.raises(UsageError, match="only Unix sockets"):
+        parse("a:b", *WITH_TLS, "-b", "unix:/s")
+
+
+@pytest.fixture
+def tls_file(tmp_path: Path) -> str:
+    """A configuration with an address for TLS, one without, and a Unix socket with both."""
+    path = tmp_path / "server.toml"
+    path.write_text(
+        'app = "a:b"\n[tls]\ncertificate = "file.pem"\nkey = "file.key"\n'
+        '[[listen]]\nbind = ["x:443"]\ntls = true\nbacklog = 7\n[[listen]]\nbind = ["x:80"]\n'
+        '[[listen]]\nbind = ["unix:/s"]\ntls = true\n',
+        encoding="utf-8",
+    )
+    return str(path)
+
+
+def test_a_certificate_on_the_command_line_replaces_that_of_the_file(tls_file: str) -> None:
+    config = parse("-c", tls_file, *WITH_TLS)
+    assert config.tls == TLS(certificate="c.pem", key="k.pem")
+    assert config.listen == (
+        Listen(bind=("x:443",), tls=True, backlog=7),
+        Listen(bind=("x:80",), tls=True),
+        Listen(bind=("unix:/s",), tls=True),
+    )
+
+
+def test_an_address_on_the_command_line_has_the_tls_of_the_file(
+    tls_file: str, tmp_path: Path
+) -> None:
+    """It takes the place of those in the file, and must not be plaintext by an oversight."""
+    config = parse("-c", tls_file, "-b", "x:1", "-b", "unix:/t")
+    assert config.tls == TLS(certificate=f"{tmp_path}/file.pem", key=f"{tmp_path}/file.key")
+    assert config.listen == (Listen(bind=("x:1",), tls=True), Listen(bind=("unix:/t",)))
+    config = parse("-c", tls_file, "-b", "unix:/t")
+    assert (config.tls, config.listen) == (TLS(), (Listen(bind=("unix:/t",)),))
+    assert [listen.tls for listen in parse("-c", tls_file).listen] == [True, False, True]
 
 
 def test_an_application_must_be_named_somewhere() -> None:

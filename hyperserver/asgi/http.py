@@ -17,12 +17,16 @@ no longer be made right: then the stream is reset as well.
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from hyperserver.asgi.types import Message
 from hyperserver.errors import ClientDisconnected, LocalProtocolError
 from hyperserver.protocol import fields
 from hyperserver.protocol.events import Headers, RequestReceived
 from hyperserver.protocol.interface import HTTPConnection
+
+#: All that a request target may hold (RFC 3986 §3.3, §3.4) but letters and digits.
+_PATH_AS_IT_IS = "/?%!$&'()*+,;=:@-._~[]|"
 
 _START, _HELD, _BODY, _TRAILERS, _COMPLETE = range(5)
 
@@ -38,40 +42,38 @@ _ERROR_HEADERS = fields.response_fields(
 class HTTPCycle:
     """Turns one stream's events into ``receive()`` messages and ``send()`` messages into commands.
 
-    Synchronous throughout: ``receive`` answers None where the application has to wait.
+    Synchronous throughout: ``next_message`` answers None where the application has to wait.
     ``status`` and ``bytes_sent`` are for the access log: the status sent (0 if none) and the
-    body bytes handed to the engine.
+    body bytes handed to the engine. The runtime's ``Stream`` is one of these that can wait.
     """
 
     __slots__ = (
-        "_connection",
-        "_content_length",
         "_continue_due",
         "_ended",
+        "_engine",
         "_headers",
         "_input_closed",
         "_pieces",
-        "_request",
         "_state",
-        "_stream_id",
         "_trailer_fields",
         "_wants_trailers",
         "bytes_sent",
         "gone",
+        "request",
         "request_complete",
         "status",
+        "stream_id",
     )
 
     # known once the response has started
     _headers: fields.ResponseFields
-    _content_length: int | None
     _wants_trailers: bool
     _trailer_fields: Headers
 
-    def __init__(self, connection: HTTPConnection, event: RequestReceived) -> None:
-        self._connection = connection
-        self._request = event
-        self._stream_id = event.stream_id
+    def __init__(self, engine: HTTPConnection, request: RequestReceived) -> None:
+        self._engine = engine
+        self.request = request
+        self.stream_id = request.stream_id
         #: The client cannot be reached: send() raises.
         self.gone = False
         self.status = 0
@@ -79,13 +81,13 @@ class HTTPCycle:
         self._state = _START
         self._input_closed = False
         self._ended = False  # the final http.request has been handed out
-        self.request_complete = event.end_stream
-        if event.end_stream:
+        self.request_complete = request.end_stream
+        if request.end_stream:
             self._pieces: list[bytes] | None = None
             self._continue_due = False
         else:
             self._pieces = []  # body received and not yet handed out
-            self._continue_due = event.http_version != "1.0"
+            self._continue_due = request.http_version != "1.0"
 
     # ---- from the engine -----------------------------------------------------------------
 
@@ -118,7 +120,7 @@ class HTTPCycle:
         """Body bytes of the response; what an application gives for a HEAD is not sent."""
         return self.bytes_sent if self._has_content() else 0
 
-    def receive(self) -> dict[str, Any] | None:
+    def next_message(self) -> dict[str, Any] | None:
         """The next message, or None if there is none yet."""
         if self.gone or self._state == _COMPLETE:
             return {"type": "http.disconnect"}
@@ -127,7 +129,7 @@ class HTTPCycle:
             if pieces:
                 body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
                 pieces.clear()
-                self._connection.acknowledge(self._stream_id, len(body))
+                self._engine.acknowledge(self.stream_id, len(body))
             elif self.request_complete:
                 body = b""
             elif self._input_closed:
@@ -148,12 +150,12 @@ class HTTPCycle:
     def _send_continue(self) -> None:
         """The application wants the body: tell a client that waits for the word (RFC 9110 §10.1.1)."""
         self._continue_due = False
-        for name, _ in self._request.headers:
+        for name, _ in self.request.headers:
             if name == b"expect":
-                self._connection.send_informational(self._stream_id, 100, [])
+                self._engine.send_informational(self.stream_id, 100, [])
                 return
 
-    def send(self, message: Message) -> bool:
+    def take(self, message: Message) -> bool:
         """Take one message; whether it made the engine do anything.
 
         Raises ClientDisconnected once the client is gone, LocalProtocolError for a message
@@ -168,11 +170,13 @@ class HTTPCycle:
             self._send_start(message)
             return False
         if kind == "http.response.body":
-            self._send_body(message.get("body", b""), message.get("more_body", False))
+            self._send_body(message)
         elif kind == "http.response.trailers":
             self._send_trailers(message)
         elif kind == "http.response.early_hint":
             self._send_early_hint(message)
+        elif kind == "http.response.push":
+            self._send_push(message)
         elif kind is None:
             raise LocalProtocolError("an ASGI message needs a 'type'")
         else:
@@ -191,20 +195,20 @@ class HTTPCycle:
             status = int(status)  # an IntEnum such as HTTPStatus
         if not 200 <= status <= 999:
             raise LocalProtocolError(f"{status} is not the status of a final response")
-        headers = fields.response_fields(message.get("headers") or ())
+        self._headers = fields.response_fields(message.get("headers") or ())
         self.status = status
-        self._headers = headers
-        self._content_length = headers.content_length
-        self._wants_trailers = bool(message.get("trailers", False))
+        self._wants_trailers = message.get("trailers", False)
         self._state = _HELD
 
-    def _send_body(self, body: bytes, more_body: bool) -> None:
+    def _send_body(self, message: Message) -> None:
+        body = message.get("body", b"")
         if type(body) is not bytes:
             if not isinstance(body, bytes | bytearray | memoryview):
                 raise LocalProtocolError(
                     f"http.response.body needs bytes in 'body', not {type(body).__name__}"
                 )
             body = bytes(body)
+        more_body = message.get("more_body", False)
         state = self._state
         if state != _HELD and state != _BODY:
             raise LocalProtocolError(
@@ -212,23 +216,24 @@ class HTTPCycle:
                 if state == _START
                 else "http.response.body after the last one"
             )
-        if self._content_length is not None:
-            self._check_length(self._content_length, self.bytes_sent + len(body), more_body)
-        connection = self._connection
+        length = self._headers.content_length
+        sent = self.bytes_sent + len(body)
+        if length is not None and sent != length:
+            self._check_length(length, sent, more_body)
         ends = not more_body and not self._wants_trailers
         if state == _HELD:
             if ends:
-                if self._content_length is None:
+                if length is None:
                     self._add_content_length(body)
                 self._state = _COMPLETE
-                self.bytes_sent = len(body)
-                connection.send_response(self._stream_id, self.status, self._headers, body)
+                self.bytes_sent = sent
+                self._engine.send_response(self.stream_id, self.status, self._headers, body)
                 return
             self._state = _BODY
-            connection.send_headers(self._stream_id, self.status, self._headers)
+            self._engine.send_headers(self.stream_id, self.status, self._headers)
         if body or ends:
-            connection.send_data(self._stream_id, body, ends)
-            self.bytes_sent += len(body)
+            self._engine.send_data(self.stream_id, body, ends)
+            self.bytes_sent = sent
         if ends:
             self._state = _COMPLETE
         elif not more_body:
@@ -236,25 +241,22 @@ class HTTPCycle:
             self._trailer_fields = []
 
     def _check_length(self, length: int, sent: int, more_body: bool) -> None:
-        """A body must be as long as its Content-Length says (RFC 9112 §6.3, RFC 9113 §8.1.1)."""
-        if sent == length or (sent < length and more_body):
-            return
-        if not self._has_content():
-            return  # whatever the application sends
+        """A body that is not as long as its Content-Length says (RFC 9112 §6.3, RFC 9113 §8.1.1)."""
+        if (sent < length and more_body) or not self._has_content():
+            return  # for a HEAD, whatever the application sends
         if self._state == _BODY:
             self.gone = True
-            self._connection.reset_stream(self._stream_id, "wrong content length")
+            self._engine.reset_stream(self.stream_id, "wrong content length")
         which = "longer" if sent > length else "shorter"
         raise LocalProtocolError(f"the body is {which} than its content-length of {length}")
 
     def _has_content(self) -> bool:
-        return self._request.method != "HEAD" and self.status != 204 and self.status != 304
+        return self.request.method != "HEAD" and self.status != 204 and self.status != 304
 
     def _add_content_length(self, body: bytes) -> None:
         """The body is whole: say how long it is, as a GET would have been told for a HEAD."""
-        if self.status != 204 and self.status != 304 and (body or self._request.method != "HEAD"):
-            self._headers.append((b"content-length", b"%d" % len(body)))
-            self._headers.content_length = len(body)
+        if self.status != 204 and self.status != 304 and (body or self.request.method != "HEAD"):
+            self._headers = self._headers.with_content_length(len(body))
 
     def _send_trailers(self, message: Message) -> None:
         if self._state != _TRAILERS:
@@ -267,10 +269,10 @@ class HTTPCycle:
             return
         wanted = any(
             name == b"te" and b"trailers" in fields.tokens(value)
-            for name, value in self._request.headers
+            for name, value in self.request.headers
         )
         self._state = _COMPLETE
-        self._connection.send_trailers(self._stream_id, self._trailer_fields if wanted else [])
+        self._engine.send_trailers(self.stream_id, self._trailer_fields if wanted else [])
 
     def _send_early_hint(self, message: Message) -> None:
         """103 before the final head (RFC 8297); also before the start, as frameworks send it."""
@@ -278,7 +280,16 @@ class HTTPCycle:
             return
         links = fields.response_fields((b"link", link) for link in message.get("links") or ())
         if links:
-            self._connection.send_informational(self._stream_id, 103, links)
+            self._engine.send_informational(self.stream_id, 103, links)
+
+    def _send_push(self, message: Message) -> None:
+        """Promise a request; a client that takes none gets none, and the application never knows."""
+        path = message.get("path")
+        if not isinstance(path, str):
+            raise LocalProtocolError(f"http.response.push needs a string 'path', not {path!r}")
+        headers = fields.response_fields(message.get("headers") or ())
+        # The specification has the path decoded; what callers have encoded is left as it is.
+        self._engine.push_stream(self.stream_id, quote(path, _PATH_AS_IT_IS).encode(), headers)
 
     # ---- the end -------------------------------------------------------------------------
 
@@ -293,9 +304,9 @@ class HTTPCycle:
         if not self.gone:
             if self._state <= _HELD:
                 self.status = 500
-                self._connection.send_response(self._stream_id, 500, _ERROR_HEADERS, _ERROR_BODY)
+                self._engine.send_response(self.stream_id, 500, _ERROR_HEADERS, _ERROR_BODY)
                 self.bytes_sent = len(_ERROR_BODY)
             else:
-                self._connection.reset_stream(self._stream_id, "application error")
+                self._engine.reset_stream(self.stream_id, "application error")
         self._state = _COMPLETE
         return False

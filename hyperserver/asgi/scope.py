@@ -10,6 +10,8 @@ from hyperserver.protocol.events import RequestReceived
 
 Address = tuple[str, int | None]
 
+_ASGI = {"version": ASGI_VERSION, "spec_version": HTTP_SPEC_VERSION}
+
 
 class ScopeContext:
     """What all requests of one connection have in common.
@@ -54,17 +56,21 @@ def decode_path(raw: bytes) -> str:
     return unquote_to_bytes(raw).decode("utf-8", "replace")
 
 
-def http_scope(event: RequestReceived, context: ScopeContext) -> dict[str, Any]:
+def http_scope(
+    event: RequestReceived, context: ScopeContext, can_push: bool = False
+) -> dict[str, Any]:
     """The ``http`` scope of a request. Every container in it is new: an application may change
     its scope without any other request seeing it.
     """
     raw_path, _, query_string = event.target.partition(b"?")
-    path = raw_path.decode() if raw_path.find(b"%") < 0 else decode_path(raw_path)
+    path = raw_path.decode()
+    if "%" in path:
+        path = decode_path(raw_path)
     root_path = context.root_path
     if root_path and path != root_path and not path.startswith(root_path + "/") and path != "*":
         path = root_path + path  # a proxy in front has stripped the prefix
     scope = context.template.copy()
-    scope["asgi"] = {"version": ASGI_VERSION, "spec_version": HTTP_SPEC_VERSION}
+    scope["asgi"] = _ASGI.copy()
     scope["http_version"] = event.http_version
     scope["method"] = event.method
     scope["scheme"] = event.scheme
@@ -77,6 +83,8 @@ def http_scope(event: RequestReceived, context: ScopeContext) -> dict[str, Any]:
         if event.http_version == "1.0"
         else {"http.response.early_hint": {}, "http.response.trailers": {}}
     )
+    if can_push:
+        scope["extensions"]["http.response.push"] = {}
     if context.state is not None:
         scope["state"] = context.state.copy()
     return scope

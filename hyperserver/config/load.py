@@ -35,8 +35,23 @@ def load_file(path: str | Path) -> Config:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: {error}") from None
-    config = from_mapping(data, source=str(path))
-    return dataclasses.replace(config, app_dir=str(path.parent / config.app_dir))
+    config = _resolve(from_mapping(data, source=str(path)), path.parent)
+    assert isinstance(config, Config)
+    return config
+
+
+def _resolve(table: Any, directory: Path) -> object:
+    """``table`` with its relative paths, and those in its tables, seen from ``directory``."""
+    changes: dict[str, object] = {}
+    for spec in dataclasses.fields(table):
+        value = getattr(table, spec.name)
+        if dataclasses.is_dataclass(value):
+            changes[spec.name] = _resolve(value, directory)
+        elif isinstance(value, tuple) and dataclasses.is_dataclass(value[0]):
+            changes[spec.name] = tuple(_resolve(entry, directory) for entry in value)
+        elif spec.metadata.get("unit") == "path" and value is not None:
+            changes[spec.name] = str(directory / value)
+    return dataclasses.replace(table, **changes)
 
 
 def from_mapping(data: Mapping[str, Any], source: str = "configuration") -> Config:
@@ -87,7 +102,7 @@ def _read_value(
         assert isinstance(hint, type)
         return _read_table(hint, value, f"{path}.", errors)
     if typing.get_origin(hint) is tuple:
-        return _read_list(typing.get_args(hint)[0], value, path, errors)
+        return _read_list(spec, typing.get_args(hint)[0], value, path, errors)
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
         (hint,) = (arg for arg in typing.get_args(hint) if arg is not type(None))
     unit = spec.metadata.get("unit")
@@ -121,7 +136,9 @@ def _written(value: Any, spec: dataclasses.Field[Any]) -> str:
     return oct(value) if spec.name == "mode" else str(value)
 
 
-def _read_list(item: type, value: object, path: str, errors: list[str]) -> tuple[object, ...]:
+def _read_list(
+    spec: dataclasses.Field[Any], item: type, value: object, path: str, errors: list[str]
+) -> tuple[object, ...]:
     if not isinstance(value, list | tuple):
         hint = f"; write [[{path}]]" if isinstance(value, Mapping) else ""
         raise ValueError(f"must be a list, not {_describe(value)}{hint}")
@@ -135,6 +152,10 @@ def _read_list(item: type, value: object, path: str, errors: list[str]) -> tuple
     for entry in value:
         if not isinstance(entry, item):
             raise ValueError(f"must hold {_NAMES[item]}, not {_describe(entry)}")
+    choices = spec.metadata.get("choices")
+    for entry in value:
+        if choices and entry not in choices:
+            raise ValueError(f"must hold some of {', '.join(choices)}, not {_describe(entry)}")
     return tuple(value)
 
 

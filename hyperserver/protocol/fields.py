@@ -76,6 +76,31 @@ NOT_IN_TRAILERS = CONNECTION_SPECIFIC | {
     b"content-encoding",
 }
 
+
+class ResponseFields(list[tuple[bytes, bytes]]):
+    """Validated response fields, which know which of them steer the message.
+
+    Many responses may share one, so nobody changes it. ``content_length`` is the value of that
+    field, or None; ``steers`` is true where another of ``RESPONSE_STEERING`` is present;
+    ``written`` is for an engine to remember what it wrote them as.
+    """
+
+    __slots__ = ("content_length", "steers", "written")
+
+    content_length: int | None
+    steers: bool
+    written: bytes | None
+
+    def with_content_length(self, length: int) -> ResponseFields:
+        """A copy that says how long the body is."""
+        copy = ResponseFields(self)
+        copy.append((b"content-length", b"%d" % length))
+        copy.content_length = length
+        copy.steers = self.steers
+        copy.written = None
+        return copy
+
+
 _CACHE_SIZE = 1024
 _MAX_KNOWN = 128  # bytes
 _names: dict[bytes, bytes] = {}
@@ -84,6 +109,11 @@ _authorities: set[bytes] = set()
 #: one of the two below).
 _known_fields: dict[tuple[bytes, bytes], tuple[tuple[bytes, bytes], int]] = {}
 _PLAIN, _STEERS = -1, -2
+#: Whole responses' fields, of those whose every field was known: an application that answers in
+#: a new way each time leaves nothing here.
+_known_responses: dict[tuple[Iterable[bytes], ...], ResponseFields] = {}
+_MAX_KNOWN_RESPONSES = 256
+_MAX_KNOWN_RESPONSE = 32  # fields
 
 
 def is_token(value: bytes) -> bool:
@@ -185,14 +215,14 @@ def _admit_field(name: bytes, value: bytes) -> tuple[tuple[bytes, bytes], int]:
         raise LocalProtocolError(
             f"value {value!r} of header {name!r} must be bytes, not {type(value).__name__}"
         )
-    # the quickest test, but false for HTAB and some of obs-text as well
-    if not value.decode("latin-1").isprintable() and not is_field_value(value):
-        raise LocalProtocolError(f"invalid value {value!r} of header {name!r}: control characters")
     role = _PLAIN
     if lower == b"content-length":
         if not value.isdigit():
             raise LocalProtocolError(f"invalid content-length {value!r}")
         role = int(value)
+    # the quickest test, but false for HTAB and some of obs-text as well
+    elif not value.decode("latin-1").isprintable() and not is_field_value(value):
+        raise LocalProtocolError(f"invalid value {value!r} of header {name!r}: control characters")
     elif lower in RESPONSE_STEERING:
         role = _STEERS
     if len(name) <= _MAX_KNOWN and len(value) <= _MAX_KNOWN:
@@ -202,46 +232,49 @@ def _admit_field(name: bytes, value: bytes) -> tuple[tuple[bytes, bytes], int]:
     return (lower, value), role
 
 
-class ResponseFields(list[tuple[bytes, bytes]]):
-    """Validated response fields, which know which of them steer the message.
-
-    ``content_length`` is the value of that field, or None; ``steers`` is true where another of
-    ``RESPONSE_STEERING`` is present.
-    """
-
-    __slots__ = ("content_length", "steers")
-
-    content_length: int | None
-    steers: bool
-
-
 def response_fields(headers: Iterable[Iterable[bytes]]) -> ResponseFields:
     """The application's response fields as a list of byte pairs, names in lower case.
 
     Raises LocalProtocolError for anything that is not a pair of bytes, for a name that is not
     a token and for a value with a control byte: an application cannot inject header lines.
     """
-    fields = ResponseFields()
-    fields.content_length = None
-    fields.steers = False
-    known = _known_fields.get
     try:
-        for field in headers:
-            if type(field) is not tuple or (found := known(field)) is None:
-                found = _admit_field(*field)
-            admitted, role = found
-            fields.append(admitted)
-            if role != _PLAIN:
-                if role == _STEERS:
-                    fields.steers = True
-                elif fields.content_length is None:
-                    fields.content_length = role
-                else:
-                    raise LocalProtocolError("content-length appears twice")
+        given = tuple(headers)
+        try:
+            known = _known_responses.get(given)
+        except TypeError:  # pairs that are lists cannot be looked up
+            known = None
+        return known or _admit_response(given)
     except (TypeError, ValueError, AttributeError):
         raise LocalProtocolError(
             "headers must be an iterable of (name, value) pairs of bytes"
         ) from None
+
+
+def _admit_response(given: tuple[Iterable[bytes], ...]) -> ResponseFields:
+    """Validate a response's fields and, if there is nothing new among them, remember them all."""
+    fields = ResponseFields()
+    fields.content_length = None
+    fields.steers = False
+    fields.written = None
+    all_known = True
+    for field in given:
+        if type(field) is not tuple or (found := _known_fields.get(field)) is None:
+            found = _admit_field(*field)
+            all_known = False
+        admitted, role = found
+        fields.append(admitted)
+        if role != _PLAIN:
+            if role == _STEERS:
+                fields.steers = True
+            elif fields.content_length is None:
+                fields.content_length = role
+            else:
+                raise LocalProtocolError("content-length appears twice")
+    if all_known and len(given) <= _MAX_KNOWN_RESPONSE:
+        if len(_known_responses) >= _MAX_KNOWN_RESPONSES:
+            _known_responses.clear()
+        _known_responses[given] = fields
     return fields
 
 

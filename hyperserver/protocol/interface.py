@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from hyperserver.protocol.events import Event, Headers
+from hyperserver.protocol.events import Event, Headers, RequestReceived
 
 #: Bytes of received body a stream may hold unacknowledged, and bytes of response that may wait
 #: unsent before ``send()`` waits. 64 KiB is what one read can bring.
@@ -38,6 +38,27 @@ class Limits:
     request_body_timeout: float = 30.0
     min_body_rate: int = 240
     linger_timeout: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class HTTP2Options:
+    """What is particular to HTTP/2. Sizes in bytes, times in seconds.
+
+    An upload can move one window per round trip: 64 KiB, HTTP/2's default, would hold a path of
+    100 ms to 5 Mbit/s. A stream begins with ``initial_window`` and, while the application keeps
+    up, grows to ``stream_window`` (80 Mbit/s on that path). ``connection_window`` has room for
+    the initial windows of all streams and one that has grown, so applications that do not read
+    their bodies stall no other stream; it bounds what one connection can make us hold.
+    """
+
+    max_concurrent_streams: int = 128
+    initial_window: int = 131_072
+    stream_window: int = 1_048_576
+    connection_window: int = 17_825_792
+    max_frame_size: int = 16_384
+    priorities: str = "rfc9218"
+    stall_timeout: float = 60.0
+    settings_timeout: float = 10.0
 
 
 class ResponseDefaults:
@@ -69,6 +90,10 @@ class HTTPConnection(Protocol):
 
     @property
     def http_version(self) -> str: ...
+    @property
+    def can_push(self) -> bool:
+        """The peer takes pushes (RFC 9113 §8.4)."""
+
     @property
     def is_closed(self) -> bool:
         """The connection is finished: close the transport once the output is written."""
@@ -104,6 +129,12 @@ class HTTPConnection(Protocol):
 
     def reset_stream(self, stream_id: int, reason: str) -> None:
         """Cut a response short so that the client can tell."""
+
+    def release(self, stream_id: int) -> None:
+        """The application's call for this stream has returned: only now is its place free.
+
+        Otherwise a peer that resets its streams could keep any number of calls running.
+        """
 
     def shutdown(self) -> None:
         """Drain: finish what is in flight and tell the peer to send nothing new here."""
@@ -153,3 +184,22 @@ class ByteConnection(HTTPConnection, Protocol):
 
     def data_to_send(self) -> bytes:
         """Take bytes to write; call until it returns b"" (a large body is handed out alone)."""
+
+
+class Successor(Protocol):
+    """To whom an engine can give its connection over: it reports ``ProtocolSwitched`` then.
+
+    ``data`` is what was received of the new protocol so far.
+    """
+
+    @property
+    def upgrades(self) -> bool:
+        """``Upgrade: h2c`` is taken."""
+
+    def after_preface(self, data: bytes, now: float) -> ByteConnection:
+        """The client has HTTP/2 by prior knowledge."""
+
+    def after_upgrade(
+        self, settings: bytes, request: RequestReceived, data: bytes, now: float
+    ) -> ByteConnection | None:
+        """The client asks for ``h2c``; None if its HTTP2-Settings are invalid."""

@@ -1,5 +1,8 @@
 """Which engine serves a connection: the only file that names engines.
 
+Ways to HTTP/2: ALPN within TLS (RFC 9113 §3.2), the connection preface where a request line is
+expected (prior knowledge, §3.3), and, where it is asked for, ``Upgrade: h2c`` (RFC 7540 §3.2).
+
 Engines are imported when first chosen, so that an optional library that is missing is an error
 only for those who asked for it.
 """
@@ -10,14 +13,47 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Any, Protocol
 
 from hyperserver.errors import ConfigError
+from hyperserver.protocol.events import RequestReceived
 from hyperserver.protocol.h1.connection import HTTP1Connection
 from hyperserver.protocol.h1.head import SplitFields
-from hyperserver.protocol.interface import ByteConnection, Limits, ResponseDefaults
+from hyperserver.protocol.h2.frames import ConnectionFault
+from hyperserver.protocol.interface import (
+    ByteConnection,
+    HTTP2Options,
+    Limits,
+    ResponseDefaults,
+    Successor,
+)
 
 #: HTTP/1 engines, the preferred one first.
 HTTP1_ENGINES = ("httptools", "h11")
+HTTP2_ENGINES = ("h2",)
+
+#: The protocols' ALPN names (RFC 7301, RFC 9113 §3.1), the preferred one first.
+HTTP2 = "h2"
+HTTP1 = "http/1.1"
+ALL_PROTOCOLS = (HTTP2, HTTP1)
+
+
+class MakeHTTP2(Protocol):
+    """An HTTP/2 engine for a connection that began at ``now``, its preface written.
+
+    ``upgrade`` is the value of HTTP2-Settings and the request that asked for ``h2c``; raises
+    ConnectionFault if the former is invalid.
+    """
+
+    def __call__(
+        self,
+        limits: Limits,
+        options: HTTP2Options,
+        defaults: ResponseDefaults,
+        scheme: str,
+        now: float,
+        upgrade: tuple[bytes, RequestReceived] | None = None,
+    ) -> ByteConnection: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,24 +63,103 @@ class Engines:
     http1_name: str
     http1_version: str
     make_splitter: Callable[[], SplitFields]
+    http2_name: str
+    http2_version: str
+    make_http2: MakeHTTP2
 
 
-def choose_engines(http1: str = "auto") -> Engines:
+def choose_engines(http1: str = "auto", http2: str = "auto") -> Engines:
     """Resolve ``auto`` to the best engine installed. Raises ConfigError for one that is not."""
-    if http1 == "auto":
-        http1 = next(name for name in HTTP1_ENGINES if find_spec(name) is not None)
+    http1, h1 = _import_engine("http1", http1, HTTP1_ENGINES)
+    http2, h2 = _import_engine("http2", http2, HTTP2_ENGINES)
+    return Engines(h1.NAME, h1.VERSION, h1.make_splitter, h2.NAME, h2.VERSION, h2.make_connection)
+
+
+def _import_engine(kind: str, name: str, preferred: tuple[str, ...]) -> tuple[str, Any]:
+    if name == "auto":
+        name = next(name for name in preferred if find_spec(name) is not None)
+    folder = "h1" if kind == "http1" else "h2"
     try:
-        module = import_module(f"hyperserver.protocol.h1.{http1}_engine")
+        module = import_module(f"hyperserver.protocol.{folder}.{name}_engine")
     except ImportError as error:
         raise ConfigError(
-            f"http1.engine: {http1!r} cannot be imported ({error}); "
-            f"run `pip install {http1}` or choose another engine"
+            f"{kind}.engine: {name!r} cannot be imported ({error}); "
+            f"run `pip install {name}` or choose another engine"
         ) from None
-    return Engines(module.NAME, module.VERSION, module.make_splitter)
+    return name, module
 
 
-def open_connection(
-    engines: Engines, limits: Limits, defaults: ResponseDefaults, scheme: str, now: float
+def open_http1(
+    engines: Engines,
+    limits: Limits,
+    defaults: ResponseDefaults,
+    scheme: str,
+    now: float,
+    successor: Successor | None = None,
 ) -> ByteConnection:
-    """The state machine for a connection that was accepted at ``now``."""
-    return HTTP1Connection(engines.make_splitter, limits, defaults, scheme, now)
+    """An HTTP/1 engine for a connection that began at ``now``."""
+    return HTTP1Connection(engines.make_splitter, limits, defaults, scheme, now, successor)
+
+
+class Negotiator:
+    """Opens connections for listeners that speak ``protocols`` (ALPN names).
+
+    ``upgrade``: HTTP/1.1 requests may ask for ``h2c``, which RFC 9113 has deprecated.
+    """
+
+    def __init__(
+        self,
+        engines: Engines,
+        limits: Limits,
+        options: HTTP2Options,
+        defaults: ResponseDefaults,
+        *,
+        protocols: tuple[str, ...] = ALL_PROTOCOLS,
+        upgrade: bool = False,
+    ) -> None:
+        self._engines = engines
+        self._limits = limits
+        self._options = options
+        self._defaults = defaults
+        self._protocols = protocols
+        self.upgrades = upgrade and HTTP2 in protocols
+
+    def open_cleartext(self, now: float) -> ByteConnection:
+        """HTTP/1, which gives way to HTTP/2 at its preface, or whichever alone is spoken."""
+        if HTTP1 not in self._protocols:
+            return self._http2("http", now)
+        return self._http1("http", now, self if HTTP2 in self._protocols else None)
+
+    def open_tls(self, alpn: str | None, now: float) -> ByteConnection:
+        """What ALPN has chosen; clients that know no ALPN speak HTTP/1."""
+        if alpn == HTTP2 or HTTP1 not in self._protocols:
+            return self._http2("https", now)
+        return self._http1("https", now, None)
+
+    def _http1(self, scheme: str, now: float, successor: Negotiator | None) -> ByteConnection:
+        return open_http1(self._engines, self._limits, self._defaults, scheme, now, successor)
+
+    def _http2(self, scheme: str, now: float) -> ByteConnection:
+        return self._engines.make_http2(self._limits, self._options, self._defaults, scheme, now)
+
+    # ---- the successor of an HTTP/1 engine -----------------------------------------------
+
+    def after_preface(self, data: bytes, now: float) -> ByteConnection:
+        """HTTP/2 by prior knowledge; ``data`` is all that has been received."""
+        engine = self._http2("http", now)
+        engine.receive_data(data, now)
+        return engine
+
+    def after_upgrade(
+        self, settings: bytes, request: RequestReceived, data: bytes, now: float
+    ) -> ByteConnection | None:
+        """HTTP/2 for a request that asked for it; None if its HTTP2-Settings are invalid."""
+        try:
+            engine = self._engines.make_http2(
+                self._limits, self._options, self._defaults, "http", now, (settings, request)
+            )
+        except ConnectionFault:
+            return None
+        if data:
+            engine.receive_data(data, now)
+        return engine

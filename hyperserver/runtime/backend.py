@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from hyperserver.runtime.acceptor import Acceptor
     from hyperserver.runtime.stream import Stream
-    from hyperserver.runtime.worker import Worker
 
 
 class Signal(Protocol):
@@ -68,14 +69,20 @@ class Backend(Protocol):
 
     def make_signal(self) -> Signal: ...
 
-    def spawn(self, stream: Stream, scope: dict[str, Any]) -> None:
-        """Start ``stream.run(scope)`` in its own task and a fresh copy of the context."""
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Call it when the tasks that are ready now have had their turn."""
+
+    def spawn(self, stream: Stream, scope: dict[str, Any], at_once: bool) -> None:
+        """Start ``stream.run(scope)`` in its own task and a fresh copy of the context.
+
+        Unless ``at_once``, not before everything else that is due has had its turn.
+        """
 
     def running(self, streams: set[Stream]) -> AbstractAsyncContextManager[None]:
         """While entered, connections and ``streams`` may run; leaving cancels and awaits them."""
 
-    async def listen(self, sock: socket.socket, worker: Worker, backlog: int) -> Listener:
-        """Accept connections from ``sock`` and hand them to ``worker.accept``."""
+    async def listen(self, sock: socket.socket, acceptor: Acceptor, backlog: int) -> Listener:
+        """Accept connections from ``sock`` and hand them to ``acceptor.accept``."""
 
     def cancel(self, streams: set[Stream]) -> None:
         """Cancel all application calls, which are ``streams``."""

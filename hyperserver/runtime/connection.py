@@ -36,6 +36,7 @@ class Connection:
 
     __slots__ = (
         "_eof_written",
+        "_flush_due",
         "_lost",
         "_now",
         "_pumping",
@@ -45,9 +46,9 @@ class Connection:
         "_written",
         "context",
         "engine",
+        "shares_writes",
         "streams",
         "transport",
-        "waiting_writers",
         "wire",
         "worker",
     )
@@ -68,8 +69,9 @@ class Connection:
         self.wire = engine
         self.context = context
         self.streams: dict[int, Stream] = {}
-        #: Applications whose send() waits for room.
-        self.waiting_writers = 0
+        #: Several streams may have something to say at a time.
+        self.shares_writes = engine.http_version == "2"
+        self._flush_due = False
         self._now = now
         self._pumping = False
         self._lost = False
@@ -116,7 +118,7 @@ class Connection:
         self._lost = self._pumping = True  # never pump again
         self.worker.forget(self)
         for stream in list(self.streams.values()):
-            stream.cycle.closed()
+            stream.closed()
             stream.wake()
 
     # ---- from the streams and the worker -------------------------------------------------
@@ -127,6 +129,22 @@ class Connection:
             self.transport.congested or self.engine.buffered(stream_id) > HIGH_WATER
         )
 
+    def deliver(self) -> bool:
+        """``flush``, or see to it: streams that answer in one turn of the loop share a write."""
+        if not self.shares_writes or len(self.streams) == 1:
+            return self.flush()
+        if not (self._flush_due or self._pumping):
+            self._flush_due = True
+            self.worker.backend.call_soon(self._flush_shared)
+        return not (self.transport.congested or self.wire.holds_output)
+
+    def _flush_shared(self) -> None:
+        self._flush_due = False
+        try:
+            self.flush()
+        except Exception:  # noqa: BLE001
+            self._contain()
+
     def flush(self) -> bool:
         """Dispatch the engine's events and write its output, until there are none.
 
@@ -135,16 +153,7 @@ class Connection:
         if self._pumping:
             return False
         if self.engine.event_queue:
-            self._pumping = True
-            try:
-                while self.engine.event_queue:  # an application that starts eagerly may cause more
-                    for event in self.engine.events():
-                        if isinstance(event, RequestReceived):
-                            self._start_stream(event)
-                        else:
-                            self._dispatch(event)
-            finally:
-                self._pumping = self._lost
+            self._dispatch_events()
         wire = self.wire
         transport = self.transport
         while wire.output and not transport.congested:
@@ -152,9 +161,11 @@ class Connection:
             transport.write(data)
             if self._stalled_since is not None:
                 self._written += len(data)
+            if self.engine.event_queue:  # a stream has become writable
+                self._dispatch_events()
         if wire.wants_data is not self._reading:
             self._control_reading()
-        if wire.output_finished or self.waiting_writers:
+        if wire.output_finished:
             self._after_output()
         return not (transport.congested or wire.holds_output)
 
@@ -166,26 +177,59 @@ class Connection:
             self.transport.pause_reading()
 
     def _after_output(self) -> None:
-        """Close what is finished and wake who waits, once the output has been written."""
+        """Close what is finished, once the output has been written."""
         wire = self.wire
         if wire.aborted:
             self.transport.abort()
         if self.transport.congested:
             return
-        if self.waiting_writers:
-            self._wake_writers()
         if wire.is_closed:
             self.transport.close()
         elif wire.output_finished and not self._eof_written:
             self._eof_written = True
             self.transport.write_eof()
 
-    def _start_stream(self, request: RequestReceived) -> None:
-        stream = Stream(self, request, self._now)
-        self.streams[request.stream_id] = stream
+    def _dispatch_events(self) -> None:
+        self._pumping = True
+        at_once = True
+        try:
+            while self.engine.event_queue:
+                for event in self.engine.events():
+                    if type(event) is RequestReceived:
+                        self._start_stream(event, at_once)
+                    else:
+                        self._dispatch(event)
+                # More comes from applications that were started and have answered at once. Without
+                # an end to that, a client that pipelines would keep all the others waiting.
+                at_once = False
+        finally:
+            self._pumping = self._lost
+
+    def _start_stream(self, request: RequestReceived, at_once: bool) -> None:
+        if request.protocol is not None:
+            self._refuse_tunnel(request)
+            return
+        stream = self.streams[request.stream_id] = Stream(self, request, self._now)
         worker = self.worker
         worker.streams.add(stream)
-        worker.backend.spawn(stream, http_scope(request, self.context))
+        scope = http_scope(request, self.context, self.engine.can_push)
+        worker.backend.spawn(stream, scope, at_once)
+
+    def _refuse_tunnel(self, request: RequestReceived) -> None:
+        """No application can be asked for a tunnel (RFC 9110 §15.6.2)."""
+        self.engine.send_response(request.stream_id, 501, [], b"")
+        self.engine.release(request.stream_id)
+        self.worker.log_refusal(
+            self,
+            RequestRefused(
+                request.stream_id,
+                501,
+                f"no tunnel for {request.protocol}",
+                request.method,
+                request.target,
+                request.http_version,
+            ),
+        )
 
     def _dispatch(self, event: Event) -> None:
         """Any event but a request."""
@@ -195,32 +239,33 @@ class Connection:
         if isinstance(event, ProtocolSwitched):
             self._switch(event)
             return
-        stream_or_none = self.streams.get(event.stream_id)
-        if stream_or_none is None:
+        stream = self.streams.get(event.stream_id)
+        if stream is None:
             if isinstance(event, DataReceived):
                 self.engine.acknowledge(event.stream_id, len(event.data))
             return
-        cycle = stream_or_none.cycle
         if isinstance(event, DataReceived):
-            cycle.data_received(event.data, event.end_stream)
+            stream.data_received(event.data, event.end_stream)
         elif isinstance(event, TrailersReceived):
-            cycle.data_received(b"", True)  # ASGI has no place for request trailers
+            stream.data_received(b"", True)  # ASGI has no place for request trailers
         elif isinstance(event, InputClosed):
-            cycle.input_closed()
+            stream.input_closed()
         elif isinstance(event, StreamClosed):
-            cycle.closed(event.status)
-        stream_or_none.wake()
+            stream.closed(event.status)
+        stream.wake()
 
     def _switch(self, event: ProtocolSwitched) -> None:
         while not event.layered and self.wire.output:  # what the finished engine still has to say
             self.transport.write(self.wire.data_to_send())
         self.engine = event.connection
+        self.shares_writes = self.engine.http_version == "2"
         if not event.layered:
             self.wire = event.connection
 
     def stream_ended(self, stream: Stream, complete: bool) -> None:
         """The application has returned: send what its end caused, and forget the stream."""
-        del self.streams[stream.request.stream_id]
+        del self.streams[stream.stream_id]
+        self.engine.release(stream.stream_id)
         worker = self.worker
         worker.streams.discard(stream)
         if worker.watches_ends:
@@ -229,7 +274,7 @@ class Connection:
             # Where the application took http.disconnect and left, its client may still be there
             # (half-closed, or told so because the server stops): let nobody wait for the rest.
             # To a stream that has ended this means nothing.
-            self.engine.reset_stream(stream.request.stream_id, "the application has left")
+            self.engine.reset_stream(stream.stream_id, "the application has left")
             self.flush()
 
     def _wake_writers(self) -> None:
@@ -244,7 +289,7 @@ class Connection:
     def announce_disconnect(self) -> None:
         """Tell applications that still run that it is time to end (ASGI ``http.disconnect``)."""
         for stream in self.streams.values():
-            stream.cycle.input_closed()
+            stream.input_closed()
             stream.wake()
 
     def abort(self) -> None:

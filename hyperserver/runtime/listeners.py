@@ -21,13 +21,16 @@ _HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>\d
 class OpenSocket:
     """A bound socket. ``server`` is what scopes say of it, ``url`` what the log says.
 
-    ``path`` is the file of a Unix socket that is ours to remove.
+    ``tls`` means that connections begin with a handshake, ``protocols`` are ALPN names; ``path`` is the file of a Unix socket
+    that is ours to remove.
     """
 
     sock: socket.socket
     server: Address
     url: str
     backlog: int
+    tls: bool = False
+    protocols: tuple[str, ...] = ("h2", "http/1.1")
     path: str | None = None
     inode: int = 0
 
@@ -112,9 +115,12 @@ def _describe(sock: socket.socket, listen: Listen) -> OpenSocket:
     if isinstance(name, tuple):
         host, port = name[0], name[1]
         shown = f"[{host}]" if ":" in host else host
-        return OpenSocket(sock, (host, port), f"http://{shown}:{port}", listen.backlog)
+        url = f"{'https' if listen.tls else 'http'}://{shown}:{port}"
+        return OpenSocket(sock, (host, port), url, listen.backlog, listen.tls, listen.protocols)
     path = os.fsdecode(name)
-    return OpenSocket(sock, (path, None), f"unix:{path}", listen.backlog)
+    return OpenSocket(
+        sock, (path, None), f"unix:{path}", listen.backlog, listen.tls, listen.protocols
+    )
 
 
 def _open_fd(number: str, listen: Listen) -> OpenSocket:
@@ -152,7 +158,16 @@ def _open_unix(path: str, listen: Listen) -> OpenSocket:
         sock.close()
         Path(temporary).unlink(missing_ok=True)
         raise _listen_error(f"unix:{path}", error) from None
-    return OpenSocket(sock, (path, None), f"unix:{path}", listen.backlog, path, inode)
+    return OpenSocket(
+        sock,
+        (path, None),
+        f"unix:{path}",
+        listen.backlog,
+        listen.tls,
+        listen.protocols,
+        path,
+        inode,
+    )
 
 
 def _refuse_live(path: str) -> None:

@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from hyperserver.runtime.connection import Connection
 
 
-class Stream:
+class Stream(HTTPCycle):
     """One request with its application call.
 
     The cycle decides, the stream waits: both of its conditions ("there is a message", "there is
-    room to write") are re-examined after every wake-up, so one signal serves both.
+    room to write") are re-examined after every wake-up, so one signal serves both. They are one
+    object because a second one would cost each request more than all that the stream adds.
     """
 
-    __slots__ = ("_signal", "connection", "cycle", "request", "started_at", "task")
+    __slots__ = ("_signal", "connection", "started_at", "task")
 
     def __init__(self, connection: Connection, request: RequestReceived, started_at: float) -> None:
+        HTTPCycle.__init__(self, connection.engine, request)  # super() is dear before 3.12
         self.connection = connection
-        self.request = request
-        self.cycle = HTTPCycle(connection.engine, request)
         self.started_at = started_at
         self._signal: Signal | None = None
         #: What the backend runs the application as; the worker holds it by holding the stream.
@@ -35,11 +35,11 @@ class Stream:
 
     async def receive(self) -> dict[str, Any]:
         """ASGI ``receive``. A message that is ready is returned without a checkpoint."""
-        message = self.cycle.receive()
+        message = self.next_message()
         if message is None:
             self.connection.flush()  # a 100 (Continue) may be due
             # A signal has no memory, and flushing may have been what brought the message.
-            while (message := self.cycle.receive()) is None:
+            while (message := self.next_message()) is None:
                 await self._wait()
         if message.get("body"):
             self.connection.flush()  # credit may have to be returned, reading resumed
@@ -47,19 +47,13 @@ class Stream:
 
     async def send(self, message: Message) -> None:
         """ASGI ``send``: waits while the client takes less than the application gives."""
-        if not self.cycle.send(message):
-            return
-        if not self.connection.flush():
+        if self.take(message) and not self.connection.deliver():
             await self._wait_for_room()
 
     async def _wait_for_room(self) -> None:
         connection = self.connection
-        while connection.must_wait(self.request.stream_id) and not self.cycle.gone:
-            connection.waiting_writers += 1
-            try:
-                await self._wait()
-            finally:
-                connection.waiting_writers -= 1
+        while connection.must_wait(self.stream_id) and not self.gone:
+            await self._wait()
 
     async def _wait(self) -> None:
         if self._signal is None:
@@ -77,15 +71,16 @@ class Stream:
         An exception costs this stream only. Of what an application can raise, nothing leaves
         here but the cancellation of the worker's own tasks.
         """
-        worker = self.connection.worker
+        connection = self.connection
+        app = connection.worker.app
         failure: BaseException | None = None
         try:
-            await worker.app(scope, self.receive, self.send)
+            await app(scope, self.receive, self.send)
         except BaseException as error:  # noqa: BLE001 - SystemExit must not end the server either
             failure = error
-        gone = self.cycle.gone
-        complete = self.cycle.finish()
-        self.connection.stream_ended(self, complete)
+        gone = self.gone
+        complete = self.finish()
+        connection.stream_ended(self, complete)
         if failure is not None or not complete:
             self._report(failure, gone=gone)
 

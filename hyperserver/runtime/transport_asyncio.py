@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,9 +16,9 @@ from hyperserver.protocol.interface import HIGH_WATER
 from hyperserver.runtime.backend import kernel_queue, reset_on_close
 
 if TYPE_CHECKING:
+    from hyperserver.runtime.acceptor import Acceptor
     from hyperserver.runtime.connection import Connection
     from hyperserver.runtime.stream import Stream
-    from hyperserver.runtime.worker import Worker
 
 #: Connections accepted in one turn of the loop. asyncio takes this number from ``backlog``, and
 #: when descriptors run out it goes on for as many times, with a traceback in the log for each.
@@ -51,13 +51,13 @@ class AsyncioSignal:
 class AsyncioTransport(asyncio.Protocol):
     """Adapts the loop's callbacks to a ``Connection``, and its commands to the loop's transport."""
 
-    __slots__ = ("_connection", "_transport", "_worker", "congested")
+    __slots__ = ("_acceptor", "_connection", "_transport", "congested")
 
     _connection: Connection
     _transport: asyncio.Transport
 
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
+    def __init__(self, acceptor: Acceptor) -> None:
+        self._acceptor = acceptor
         self.congested = False
 
     # ---- called by the loop --------------------------------------------------------------
@@ -65,7 +65,7 @@ class AsyncioTransport(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
         self._transport.set_write_buffer_limits(high=HIGH_WATER)
-        self._connection = self._worker.accept(self, transport.get_extra_info("socket"))
+        self._connection = self._acceptor.accept(self, transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
         self._connection.data_received(data)
@@ -150,18 +150,24 @@ class AsyncioBackend:
     def make_signal(self) -> AsyncioSignal:
         return AsyncioSignal(self._loop)
 
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._loop.call_soon(callback, context=self._context)
+
     # Not in the context of this moment: a pipelined request is found within another's send().
     if sys.version_info >= (3, 12):
 
-        def spawn(self, stream: Stream, scope: dict[str, Any]) -> None:
+        def spawn(self, stream: Stream, scope: dict[str, Any], at_once: bool) -> None:
             """Eagerly: most applications answer in their first step, in this very loop turn."""
             stream.task = asyncio.Task(
-                stream.run(scope), loop=self._loop, context=self._context.copy(), eager_start=True
+                stream.run(scope),
+                loop=self._loop,
+                context=self._context.copy(),
+                eager_start=at_once,
             )
 
     else:
 
-        def spawn(self, stream: Stream, scope: dict[str, Any]) -> None:
+        def spawn(self, stream: Stream, scope: dict[str, Any], at_once: bool) -> None:
             stream.task = asyncio.Task(
                 stream.run(scope), loop=self._loop, context=self._context.copy()
             )
@@ -180,10 +186,10 @@ class AsyncioBackend:
                     streams.difference_update([s for s in streams if s.task in done])
 
     async def listen(
-        self, sock: socket.socket, worker: Worker, backlog: int
+        self, sock: socket.socket, acceptor: Acceptor, backlog: int
     ) -> asyncio.AbstractServer:
         def make_transport() -> AsyncioTransport:
-            return AsyncioTransport(worker)
+            return AsyncioTransport(acceptor)
 
         create = self._loop.create_server
         if hasattr(socket, "AF_UNIX") and sock.family == socket.AF_UNIX:

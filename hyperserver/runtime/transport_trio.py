@@ -32,12 +32,12 @@ from hyperserver.protocol.interface import HIGH_WATER
 from hyperserver.runtime.backend import kernel_queue, reset_on_close, tune
 
 if TYPE_CHECKING:
+    from hyperserver.runtime.acceptor import Acceptor
     from hyperserver.runtime.connection import Connection
     from hyperserver.runtime.stream import Stream
-    from hyperserver.runtime.worker import Worker
 
 _READ_SIZE = 65_536
-#: Sockets read between two turns of trio's scheduler.
+#: Sockets read, and applications run, between two turns of trio's scheduler.
 _BATCH = 64
 
 
@@ -71,8 +71,8 @@ class TrioTransport:
         self._close_due = False
         self._eof_due = False
 
-    def open(self, worker: Worker) -> None:
-        self._connection = worker.accept(self, self.sock)
+    def open(self, acceptor: Acceptor) -> None:
+        self._connection = acceptor.accept(self, self.sock)
         self._backend.readiness.add(self)
 
     def readable(self) -> None:
@@ -270,14 +270,18 @@ class EpollReadiness:
                         transport.abort()
                     else:
                         transport.readable()
-                    while applications:
-                        if await self._run(applications.popleft()):
-                            return
-                while applications:
+                # A pipelined request queues up when the one before it has been answered, behind
+                # those of other connections; and all of them are polled again before long.
+                for _ in range(_BATCH):
+                    if not applications:
+                        break
                     if await self._run(applications.popleft()):
                         return
                 self._polling = False
-                await trio.lowlevel.wait_readable(epoll.fileno())
+                if applications:
+                    await trio.lowlevel.checkpoint()
+                else:
+                    await trio.lowlevel.wait_readable(epoll.fileno())
         finally:
             self._polling = False
 
@@ -368,9 +372,9 @@ async def _await(coroutine: Coroutine[Any, Any, None]) -> None:
 class TrioListener:
     """Accepts connections until closed."""
 
-    def __init__(self, sock: socket.socket, worker: Worker, backend: TrioBackend) -> None:
+    def __init__(self, sock: socket.socket, acceptor: Acceptor, backend: TrioBackend) -> None:
         self._sock = sock
-        self._worker = worker
+        self._acceptor = acceptor
         self._backend = backend
         self._closed = False
 
@@ -403,7 +407,7 @@ class TrioListener:
                 sock.close()
                 continue
             try:
-                TrioTransport(sock, self._backend).open(self._worker)
+                TrioTransport(sock, self._backend).open(self._acceptor)
             except Exception:  # noqa: BLE001 - a bug of ours costs this connection only
                 logger.exception("internal error; closing a new connection")
                 sock.close()
@@ -419,6 +423,7 @@ class TrioBackend:
         self.name = f"trio {trio.__version__}"
         self.readiness: Readiness
         self._nursery: trio.Nursery
+        self._callbacks: list[Callable[[], None]] = []
         self._context = contextvars.copy_context()
 
     def is_cancellation(self, error: BaseException) -> bool:
@@ -427,8 +432,18 @@ class TrioBackend:
     def make_signal(self) -> TrioSignal:
         return TrioSignal()
 
-    def spawn(self, stream: Stream, scope: dict[str, Any]) -> None:
+    def spawn(self, stream: Stream, scope: dict[str, Any], at_once: bool) -> None:
         self.readiness.run_application(stream.run(scope))
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._callbacks.append(callback)
+        if len(self._callbacks) == 1:
+            self.start(self._call_back)
+
+    async def _call_back(self) -> None:
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
 
     def start(self, function: Callable[..., Any], *args: Any) -> None:
         # A task inherits a copy of the context in which it is started, and this may be that of
@@ -447,9 +462,9 @@ class TrioBackend:
                 nursery.cancel_scope.cancel()
         self.readiness.close()
 
-    async def listen(self, sock: socket.socket, worker: Worker, backlog: int) -> TrioListener:
+    async def listen(self, sock: socket.socket, acceptor: Acceptor, backlog: int) -> TrioListener:
         sock.listen(backlog)
-        listener = TrioListener(sock, worker, self)
+        listener = TrioListener(sock, acceptor, self)
         self.start(listener.accept)
         return listener
 

@@ -7,7 +7,6 @@ shutdown. ``force`` skips to the cancelling.
 
 from __future__ import annotations
 
-import socket
 import sys
 import threading
 import time
@@ -18,14 +17,13 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import sniffio
 
-from hyperserver.asgi.scope import Address, ScopeContext
 from hyperserver.errors import HyperserverError
 from hyperserver.observe.access_log import AccessLog
 from hyperserver.observe.logs import logger
-from hyperserver.protocol.interface import Limits, ResponseDefaults
-from hyperserver.protocol.negotiate import choose_engines, open_connection
-from hyperserver.runtime.backend import Backend, Listener, Transport
-from hyperserver.runtime.connection import Connection
+from hyperserver.protocol.interface import HTTP2Options, Limits, ResponseDefaults
+from hyperserver.protocol.negotiate import Negotiator, choose_engines
+from hyperserver.runtime.acceptor import Acceptor
+from hyperserver.runtime.backend import Backend, Listener
 from hyperserver.runtime.lifespan import Lifespan
 
 if TYPE_CHECKING:
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from hyperserver.asgi.types import ASGIApplication
     from hyperserver.config.schema import Config
     from hyperserver.protocol.events import RequestRefused
+    from hyperserver.runtime.connection import Connection
     from hyperserver.runtime.listeners import OpenSocket
     from hyperserver.runtime.stream import Stream
 
@@ -62,7 +61,7 @@ class Worker:
         self.config = config
         self.backend = make_backend()
         self.access_log = AccessLog(sys.stdout) if config.log.access else None
-        self.engines = choose_engines(config.http1.engine)
+        self.engines = choose_engines(config.http1.engine, config.http2.engine)
         self._connections: set[Connection] = set()
         #: The application calls in progress.
         self.streams: set[Stream] = set()
@@ -78,8 +77,17 @@ class Worker:
             linger_timeout=config.timeouts.linger,
         )
         self._defaults = ResponseDefaults(b"hyperserver" if config.server_header else None)
-        self._servers: dict[object, Address] = {}
-        self._state: dict[str, Any] | None = None
+        self._http2 = HTTP2Options(
+            max_concurrent_streams=config.http2.max_concurrent_streams,
+            initial_window=config.http2.initial_window,
+            stream_window=config.http2.stream_window,
+            connection_window=config.http2.connection_window,
+            max_frame_size=config.http2.max_frame_size,
+            priorities=config.http2.priorities,
+            stall_timeout=config.timeouts.write,
+        )
+        #: The lifespan's namespace, which requests share.
+        self.state: dict[str, Any] | None = None
         self._stopping = anyio.Event()
         self._forced = anyio.Event()
         self._idle = anyio.Event()
@@ -104,6 +112,7 @@ class Worker:
         the application refuses to start.
         """
         timeouts = self.config.timeouts
+        acceptors = [self.acceptor(opened) for opened in sockets]
         lifespan = Lifespan(self.app, self.config.lifespan)
         self._refresh_date()
         failure: HyperserverError | None = None
@@ -113,10 +122,13 @@ class Worker:
         async with anyio.create_task_group() as tasks:
             try:
                 await lifespan.startup(tasks, timeouts.startup)
-                self._state = lifespan.state
+                self.state = lifespan.state
                 async with AsyncExitStack() as stack:
                     await stack.enter_async_context(self.backend.running(self.streams))
-                    listeners = [await self._listen(opened) for opened in sockets]
+                    listeners = [
+                        await self.backend.listen(opened.sock, acceptor, opened.backlog)
+                        for opened, acceptor in zip(sockets, acceptors, strict=True)
+                    ]
                     tasks.start_soon(self._sweep_forever)
                     on_ready()
                     try:
@@ -157,9 +169,22 @@ class Worker:
         self._forced.set()
         self._idle.set()
 
-    async def _listen(self, opened: OpenSocket) -> Listener:
-        self._servers[opened.sock.getsockname()] = opened.server
-        return await self.backend.listen(opened.sock, self, opened.backlog)
+    def acceptor(self, opened: OpenSocket) -> Acceptor:
+        """What makes connections of those that ``opened`` accepts. Raises ConfigError."""
+        negotiator = Negotiator(
+            self.engines,
+            self._limits,
+            self._http2,
+            self._defaults,
+            protocols=opened.protocols,
+            upgrade=self.config.http2.upgrade,
+        )
+        contexts = None
+        if opened.tls:
+            from hyperserver.runtime.tls_contexts import TLSContexts
+
+            contexts = TLSContexts(self.config.tls, opened.protocols)
+        return Acceptor(self, opened, negotiator, contexts)
 
     async def _drain(self, listeners: list[Listener]) -> bool:
         """Wait for connections and applications to end; False if some had to be cut off."""
@@ -223,32 +248,11 @@ class Worker:
 
     # ---- what connections call -----------------------------------------------------------
 
-    def accept(self, transport: Transport, sock: socket.socket) -> Connection:
-        """A transport is connected: give it an engine and keep an eye on it."""
-        now = time.monotonic()
-        try:
-            peer = sock.getpeername()
-        except OSError:
-            peer = None  # gone already; the transport will find out
-        try:
-            name = sock.getsockname()
-        except OSError:
-            name = None
-        server = self._servers.get(name)
-        if server is None:
-            server = (name[0], name[1]) if isinstance(name, tuple) else (str(name), None)
-        client = (peer[0].partition("%")[0], peer[1]) if isinstance(peer, tuple) else None
-        connection = Connection(
-            self,
-            transport,
-            open_connection(self.engines, self._limits, self._defaults, "http", now),
-            ScopeContext(client, server, self.config.root_path, self._state),
-            now,
-        )
+    def adopt(self, connection: Connection) -> None:
+        """Keep an eye on a connection that has just been accepted."""
         self._connections.add(connection)
         if self._draining:
             connection.engine.shutdown()
-        return connection
 
     def forget(self, connection: Connection) -> None:
         self._connections.discard(connection)
@@ -259,16 +263,15 @@ class Worker:
         """An application call has ended, one way or another; called if ``watches_ends``."""
         if self.access_log is not None:
             request = stream.request
-            cycle = stream.cycle
             self.access_log.request(
                 stream.connection.context.client,
                 request.method,
                 request.target,
                 request.http_version,
-                cycle.status,
-                cycle.content_sent,
+                stream.status,
+                stream.content_sent,
                 time.monotonic() - stream.started_at,
-                "disconnected" if cycle.gone else "",
+                "disconnected" if stream.gone else "",
             )
         if self._draining:
             self._check_idle()

@@ -8,6 +8,7 @@ import pytest
 
 from hyperserver.config import (
     HTTP1,
+    TLS,
     Config,
     Limits,
     Listen,
@@ -69,11 +70,20 @@ def test_every_kind_of_value(tmp_path: Path) -> None:
         bind = ["unix:/run/shop.sock"]
         mode = 0o660
 
+        [[listen]]
+        bind = ["0.0.0.0:8443"]
+        tls = true
+
+        [tls]
+        certificate = "tls/chain.pem"
+        key = "/etc/shop/private.pem"
+
         [limits]
         request_head = "1MiB"
         request_body = "1.5KiB"
 
         [timeouts]
+        handshake = "3s"
         request_head = "500ms"
         keep_alive = "1h"
         min_body_rate = 1
@@ -97,9 +107,11 @@ def test_every_kind_of_value(tmp_path: Path) -> None:
         listen=(
             Listen(bind=("0.0.0.0:8000", "[::]:8000"), backlog=100),
             Listen(bind=("unix:/run/shop.sock",), mode=0o660),
+            Listen(bind=("0.0.0.0:8443",), tls=True),
         ),
+        tls=TLS(certificate=str(tmp_path / "tls/chain.pem"), key="/etc/shop/private.pem"),
         limits=Limits(request_head=1024**2, request_body=1536),
-        timeouts=Timeouts(request_head=0.5, keep_alive=3600.0, min_body_rate=1),
+        timeouts=Timeouts(handshake=3.0, request_head=0.5, keep_alive=3600.0, min_body_rate=1),
         http1=HTTP1(engine="h11"),
         log=Log(level="debug", access=False),
     )
@@ -116,8 +128,16 @@ def test_app_dir_is_relative_to_the_file(tmp_path: Path, written: str) -> None:
     assert Path(config.app_dir) == tmp_path / written
 
 
-def test_app_dir_of_a_mapping_is_relative_to_the_current_directory() -> None:
-    assert from_mapping({"app_dir": "src"}).app_dir == "src"
+def test_paths_of_a_mapping_are_relative_to_the_current_directory() -> None:
+    config = from_mapping(
+        {
+            "app_dir": "src",
+            "listen": [{"tls": True}],
+            "tls": {"certificate": "c.pem", "key": "k.pem"},
+        }
+    )
+    assert config.app_dir == "src"
+    assert config.tls == TLS(certificate="c.pem", key="k.pem")
 
 
 def test_a_mapping_may_hold_tuples() -> None:
@@ -154,6 +174,9 @@ def test_a_body_limit_of_nothing_is_allowed() -> None:
         ({"app": ["a:b"]}, "`app`: must be a string, not the list ['a:b']"),
         ({"factory": "yes"}, "`factory`: must be true or false, not 'yes'"),
         ({"factory": 1}, "`factory`: must be true or false, not 1"),
+        ({"listen": [{"tls": "yes"}]}, "`listen[0].tls`: must be true or false, not 'yes'"),
+        ({"tls": True}, "`tls` must be a table, not true"),
+        ({"tls": {"certificate": 5}}, "`tls.certificate`: must be a string, not 5"),
         ({"worker": True}, "`worker`: must be a string, not true"),
         ({"limits": {"request_fields": "128"}}, "must be a whole number, not '128'"),
         ({"limits": {"request_fields": 12.5}}, "must be a whole number, not 12.5"),
@@ -191,6 +214,14 @@ def test_a_body_limit_of_nothing_is_allowed() -> None:
         ({"lifespan": "maybe"}, "`lifespan`: must be one of auto, on, off, not 'maybe'"),
         ({"http1": {"engine": "llhttp"}}, "`http1.engine`: must be one of auto, httptools, h11"),
         ({"log": {"level": "warn"}}, "`log.level`: must be one of debug, info, warning, error,"),
+        # contradictions
+        ({"tls": {"certificate": "c.pem"}}, "`tls.certificate`: needs `tls.key` beside it"),
+        ({"tls": {"key": "k.pem"}}, "`tls.key`: needs `tls.certificate` beside it"),
+        ({"listen": [{"tls": True}]}, "`listen.tls`: needs `tls.certificate` and `tls.key`"),
+        (
+            {"tls": {"certificate": "c.pem", "key": "k.pem"}},
+            "`tls`: no listener uses it; set `tls = true` in a [[listen]]",
+        ),
         # forms
         ({"root_path": "shop"}, '`root_path`: must begin with "/"'),
     ],

@@ -112,13 +112,6 @@ def test_tls_client_hello(server: Server) -> None:
         assert client.at_end()
 
 
-def test_http2_preface(server: Server) -> None:
-    with server.connect() as client:
-        client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9))
-        assert client.response().status in {400, 505}
-        assert client.at_end()
-
-
 def test_connect_and_reset_storm(server: Server) -> None:
     for number in range(300):
         client = server.connect()

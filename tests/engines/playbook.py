@@ -18,7 +18,7 @@ from hyperserver.protocol.events import (
     TrailersReceived,
 )
 from hyperserver.protocol.interface import Limits, ResponseDefaults
-from hyperserver.protocol.negotiate import choose_engines, open_connection
+from hyperserver.protocol.negotiate import choose_engines, open_http1
 
 Feed = Callable[[bytes], Iterable[bytes]]
 
@@ -86,7 +86,7 @@ class Peer:
         self.feed = feed
         self.events: list[Event] = []
         self.output = b""
-        self.connection = open_connection(
+        self.connection = open_http1(
             choose_engines(engine), limits or Limits(), ResponseDefaults(None), "http", self.now
         )
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hyperserver.protocol.events import (
     DataReceived,
     Event,
+    ProtocolSwitched,
     RequestReceived,
     RequestRefused,
     StreamClosed,
@@ -227,6 +228,7 @@ def settle(peer: Peer, moment: Moment) -> None:
         seen = len(peer.events)
         gone = {e.stream_id for e in new if isinstance(e, StreamClosed)}
         for event in new:
+            assert not isinstance(event, ProtocolSwitched)
             if moment(event) and event.stream_id not in gone:
                 peer.connection.send_informational(event.stream_id, 100, [])
                 peer.start(event.stream_id, 200, (b"content-length", b"2"))

@@ -309,6 +309,13 @@ def test_a_few_empty_lines_before_a_request_are_skipped(client: Peer, lines: int
     assert client.take() == OK + OK
 
 
+def test_empty_lines_are_counted_for_each_request(peer: Peer) -> None:
+    for stream_id in range(1, 21, 2):
+        peer.connection.receive_data(b"\r\n" + get(), 1.0)
+        peer.connection.send_response(stream_id, 204, [], b"")
+    assert len(peer.connection.events()) == 10
+
+
 # ---- Upgrade and Expect -------------------------------------------------------------------
 
 

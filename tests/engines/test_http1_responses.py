@@ -14,7 +14,7 @@ from hyperserver.protocol.events import (
     StreamWritable,
 )
 from hyperserver.protocol.interface import HIGH_WATER, Limits, ResponseDefaults
-from hyperserver.protocol.negotiate import choose_engines, open_connection
+from hyperserver.protocol.negotiate import choose_engines, open_http1
 from tests.engines.playbook import OK, OK_CLOSE, Peer, get, post, request, sized_post
 
 LENGTH_2 = (b"content-length", b"2")
@@ -34,7 +34,7 @@ def test_date_and_server_come_from_the_defaults_unless_the_application_sets_them
 ) -> None:
     defaults = ResponseDefaults(b"s", b"Sun, 06 Nov 1994 08:49:37 GMT")
     peer = Peer(engine)
-    peer.connection = open_connection(choose_engines(engine), Limits(), defaults, "http", 0.0)
+    peer.connection = open_http1(choose_engines(engine), Limits(), defaults, "http", 0.0)
     peer.send(get())
     peer.answer(1)
     assert peer.take() == (

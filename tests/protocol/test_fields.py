@@ -215,3 +215,44 @@ def test_expect() -> None:
     with pytest.raises(RemoteProtocolError) as error:
         fields.expects_continue(b"102-processing")
     assert status_of(error) == 417
+
+
+# ---- what is remembered ---------------------------------------------------------------------
+
+
+def test_responses_that_are_alike_share_their_fields() -> None:
+    given = [(b"X-Alike", b"1"), (b"content-length", b"3")]
+    first, *others = [fields.response_fields(given) for _ in range(4)]
+    assert all(other == first for other in others)
+    assert others[-1] is others[-2]
+
+
+def test_fields_that_are_new_each_time_leave_no_response_behind() -> None:
+    before = len(fields._known_responses)
+    for i in range(100):
+        fields.response_fields([(b"x-unlike", b"%d" % i)])
+    assert len(fields._known_responses) == before
+
+
+def test_remembered_responses_are_bounded() -> None:
+    pairs = [(b"x-bound", b"%d" % i) for i in range(40)]
+    for a in pairs:
+        for b in pairs:
+            fields.response_fields([a, b])
+            assert len(fields._known_responses) <= 256
+    many = pairs[:33]
+    assert fields.response_fields(many) is not fields.response_fields(many)
+
+
+def test_a_length_that_is_added_is_added_to_a_copy() -> None:
+    for _ in range(4):
+        found = fields.response_fields([(b"x-whole", b"1")])
+        sized = found.with_content_length(7)
+        assert (found, found.content_length) == ([(b"x-whole", b"1")], None)
+        assert sized == [(b"x-whole", b"1"), (b"content-length", b"7")]
+        assert (sized.content_length, sized.steers) == (7, False)
+
+
+def test_fields_in_lists_are_as_good_as_in_tuples() -> None:
+    for _ in range(3):
+        assert fields.response_fields([[b"X-List", b"1"]]) == [(b"x-list", b"1")]

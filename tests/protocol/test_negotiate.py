@@ -8,7 +8,7 @@ import pytest
 
 from hyperserver.errors import ConfigError
 from hyperserver.protocol.interface import Limits, ResponseDefaults
-from hyperserver.protocol.negotiate import HTTP1_ENGINES, choose_engines, open_connection
+from hyperserver.protocol.negotiate import HTTP1_ENGINES, choose_engines, open_http1
 
 
 @pytest.mark.parametrize("name", HTTP1_ENGINES)
@@ -42,7 +42,7 @@ def test_an_engine_whose_library_is_missing_says_what_to_install(
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_connection_begins_at_the_given_time(name: str, scheme: str) -> None:
     limits = Limits(request_head_timeout=7)
-    connection = open_connection(choose_engines(name), limits, ResponseDefaults(), scheme, 100.0)
+    connection = open_http1(choose_engines(name), limits, ResponseDefaults(), scheme, 100.0)
     assert connection.next_timeout() == 107.0
     connection.receive_data(b"GET https://a/ HTTP/1.0\r\n\r\n", 100.0)
     (received,) = connection.events()

@@ -74,6 +74,24 @@ def test_a_missing_host_is_every_address(open_: Open) -> None:
     assert opened.server[0] == "0.0.0.0"
 
 
+def test_with_tls_it_says_so() -> None:
+    opened = open_all((Listen(bind=("127.0.0.1:0",), tls=True), Listen(bind=("127.0.0.1:0",))))
+    try:
+        assert opened[0].url == f"https://127.0.0.1:{port_of(opened[0])}"
+        assert [o.tls for o in opened] == [True, False]
+    finally:
+        close_all(opened)
+
+
+def test_a_unix_socket_may_have_tls_as_well(tmp_path: Path) -> None:
+    (opened,) = open_all((Listen(bind=(f"unix:{tmp_path}/s.sock",), tls=True),))
+    try:
+        assert opened.tls
+        assert opened.path == f"{tmp_path}/s.sock"
+    finally:
+        close_all([opened])
+
+
 @needs_ipv6
 def test_an_ipv6_address_is_written_in_brackets(open_: Open) -> None:
     (opened,) = open_("[::1]:0")
@@ -278,6 +296,7 @@ def test_an_inherited_tcp_socket(open_: Open, form: str) -> None:
         number = sock.detach()
         (opened,) = open_(form.format(number))
         assert opened.sock.fileno() == number
+        assert not opened.tls
         assert opened.url == f"http://127.0.0.1:{port_of(opened)}"
         assert opened.sock.getblocking() is False
 

@@ -30,6 +30,7 @@ from hyperserver.protocol.events import (
     Event,
     Headers,
     InputClosed,
+    ProtocolSwitched,
     RequestReceived,
     RequestRefused,
     StreamClosed,
@@ -37,12 +38,19 @@ from hyperserver.protocol.events import (
     TrailersReceived,
 )
 from hyperserver.protocol.fields import ResponseFields, response_fields
-from hyperserver.protocol.h1 import wire
+from hyperserver.protocol.h1 import upgrade, wire
 from hyperserver.protocol.h1.chunked import ChunkedDecoder
-from hyperserver.protocol.h1.head import Head, RequestLine, SplitFields
+from hyperserver.protocol.h1.head import Head, SplitFields
 from hyperserver.protocol.h1.head_reader import HeadReader
 from hyperserver.protocol.h1.sized import SizedDecoder
-from hyperserver.protocol.interface import HIGH_WATER, Limits, ResponseDefaults
+from hyperserver.protocol.h1.wire import BY_CHUNKS, BY_CLOSE, BY_LENGTH, BY_NOTHING
+from hyperserver.protocol.interface import (
+    HIGH_WATER,
+    ByteConnection,
+    Limits,
+    ResponseDefaults,
+    Successor,
+)
 
 # phases
 _HEAD, _BODY, _WAIT, _TUNNEL, _LINGER, _CLOSED = range(6)
@@ -58,7 +66,7 @@ _LARGE = 65_536
 class HTTP1Connection:
     """The HTTP/1 engine, given a library's way to split field sections.
 
-    ``make_splitter`` is called for each connection and after each request with a body.
+    ``make_splitter`` is called for each connection and after requests with a body.
     ``now`` is the time of the connection's first moment: its first request head is awaited
     from then on.
     """
@@ -85,8 +93,10 @@ class HTTP1Connection:
         "_response",
         "_scheme",
         "_stream_id",
+        "_successor",
         "_unacknowledged",
         "aborted",
+        "can_push",
         "event_queue",
         "holds_output",
         "http_version",
@@ -103,8 +113,10 @@ class HTTP1Connection:
         defaults: ResponseDefaults,
         scheme: str,
         now: float,
+        successor: Successor | None = None,
     ) -> None:
         self.http_version = "1.1"
+        self.can_push = False
         self.wants_data = True
         self.holds_output = False
         self.output_finished = False
@@ -114,6 +126,7 @@ class HTTP1Connection:
         self._limits = limits
         self._defaults = defaults
         self._scheme = scheme
+        self._successor = successor
         self.event_queue: list[Event] = []
         self.output: list[bytes] = []
         self._output_size = 0
@@ -136,7 +149,7 @@ class HTTP1Connection:
         self._discarded = 0
         self._unacknowledged = 0
         # the response
-        self._framing = wire.BY_NOTHING
+        self._framing = BY_NOTHING
 
     # ---- bytes in ------------------------------------------------------------------------
 
@@ -204,48 +217,76 @@ class HTTP1Connection:
         try:
             found = self._heads.read(block)
         except RemoteProtocolError as error:
-            self._refuse(error)
+            if self._successor is not None and upgrade.is_preface(block, self._stream_id):
+                assert now is not None  # the first bytes of all are not read within a command
+                self._give_way(self._successor.after_preface(block + self._buffer, now))
+            elif self._successor is not None and upgrade.is_foreign(block, self._stream_id):
+                self._close()
+            else:
+                self._refuse(error)
             return
-        if found is not None:
-            line, head, headers = found
-            self._begin_request(line, head, headers, now)
-
-    def _begin_request(
-        self, line: RequestLine, head: Head, headers: Headers, now: float | None
-    ) -> None:
-        method, target, _, minor = line
-        _, authority, length, chunked, keep_alive, expects_continue, _ = head
-        self._method = method
-        self._http10 = minor == 0
-        self._keep_alive = keep_alive
+        if found is None:
+            return
+        line, head, headers = found
+        self._method = line.method
+        self._http10 = line.minor == 0
+        self._keep_alive = head.keep_alive
         self._response = _NOT_STARTED
         self._pending = None
-        has_body = chunked or length > 0
+        has_body = head.chunked or head.content_length > 0
         if has_body:
-            self._heads.expect_body()
-            self._phase = _BODY
-            self._body = (
-                ChunkedDecoder(self._limits.max_head_size) if chunked else SizedDecoder(length)
-            )
-            self._received = self._discarded = self._unacknowledged = 0
-            self._continue_due = expects_continue
-            self._start_clock(self._limits.request_body_timeout, now)
+            self._expect_body(head, now)
         else:
             self._phase = _WAIT
             self._deadline = None
-        self.event_queue.append(
-            RequestReceived(
-                self._stream_id,
-                method,
-                target,
-                headers,
-                "1.1" if minor else "1.0",
-                self._scheme,
-                authority,
-                None,
-                not has_body,
-            )
+        request = RequestReceived(
+            self._stream_id,
+            line.method,
+            line.target,
+            headers,
+            "1.1" if line.minor else "1.0",
+            self._scheme,
+            head.authority,
+            None,
+            not has_body,
         )
+        if head.upgrade is not None and self._upgrade(request, head.upgrade, now):
+            return
+        self.event_queue.append(request)
+
+    def _upgrade(self, request: RequestReceived, protocols: bytes, now: float | None) -> bool:
+        """Take ``Upgrade: h2c``, where it is wanted (RFC 7540 §3.2)."""
+        successor = self._successor
+        if successor is None or not successor.upgrades or now is None:
+            return False
+        settings = upgrade.http2_settings(request, protocols)
+        if settings is None:
+            return False
+        engine = successor.after_upgrade(settings, request, bytes(self._buffer), now)
+        if engine is None:
+            return False
+        self._write(upgrade.SWITCHING)
+        self._give_way(engine)
+        return True
+
+    def _give_way(self, engine: ByteConnection) -> None:
+        """``engine`` has all that was received, and the connection from here on."""
+        self._buffer.clear()
+        self._phase = _CLOSED
+        self._response = _DONE
+        self._deadline = self._pending = None
+        self.event_queue.append(ProtocolSwitched(engine))
+
+    def _expect_body(self, head: Head, now: float | None) -> None:
+        self._phase = _BODY
+        self._body = (
+            ChunkedDecoder(self._limits.max_head_size)
+            if head.chunked
+            else SizedDecoder(head.content_length)
+        )
+        self._received = self._discarded = self._unacknowledged = 0
+        self._continue_due = head.expects_continue
+        self._start_clock(self._limits.request_body_timeout, now)
 
     def _read_body(self, now: float | None) -> bool:
         """Read body bytes from ``_buffer``; False if more are needed."""
@@ -344,7 +385,7 @@ class HTTP1Connection:
 
     def _cut(self) -> None:
         """End the connection in the middle of a response, so that the client can tell."""
-        if self._framing == wire.BY_CLOSE and self._response == _SENDING:
+        if self._framing == BY_CLOSE and self._response == _SENDING:
             self.aborted = True
             self._close()
         else:
@@ -391,10 +432,9 @@ class HTTP1Connection:
 
     def send_response(self, stream_id: int, status: int, headers: Headers, body: bytes) -> None:
         data = self._begin_response(stream_id, status, headers)
-        framing = self._framing
-        if framing == wire.BY_LENGTH and len(body) < _LARGE:
+        if self._framing == BY_LENGTH and len(body) < _LARGE:
             data += body
-        elif body and framing != wire.BY_NOTHING:
+        elif body and self._framing != BY_NOTHING:
             self._write(data)
             self.send_data(stream_id, body, True)
             return
@@ -431,8 +471,8 @@ class HTTP1Connection:
     def send_data(self, stream_id: int, data: bytes, end_stream: bool = False) -> None:
         self._check_stream(stream_id, _SENDING)
         framing = self._framing
-        if data and framing != wire.BY_NOTHING:
-            if framing == wire.BY_CHUNKS:
+        if data and framing != BY_NOTHING:
+            if framing == BY_CHUNKS:
                 if len(data) < _LARGE:
                     data = wire.chunk(data)
                 else:
@@ -445,9 +485,9 @@ class HTTP1Connection:
 
     def send_trailers(self, stream_id: int, headers: Headers) -> None:
         self._check_stream(stream_id, _SENDING)
-        if self._framing == wire.BY_CHUNKS and headers:
+        if self._framing == BY_CHUNKS and headers:
             self._write(b"0\r\n" + wire.field_lines(headers) + b"\r\n")
-            self._framing = wire.BY_NOTHING  # the last chunk has been written
+            self._framing = BY_NOTHING  # the last chunk has been written
         self._end_response()
 
     def accept_tunnel(self, stream_id: int, headers: Headers) -> None:
@@ -463,7 +503,7 @@ class HTTP1Connection:
             + b"\r\n"
         )
         self._response = _SENDING
-        self._framing = wire.BY_CLOSE
+        self._framing = BY_CLOSE
         self._keep_alive = False
         self._phase = _TUNNEL
         self._unacknowledged = 0
@@ -475,7 +515,7 @@ class HTTP1Connection:
             self._input_ended()
 
     def push_stream(self, stream_id: int, target: bytes, headers: Headers) -> int | None:
-        return None  # HTTP/1 has no push
+        return None
 
     def acknowledge(self, stream_id: int, n: int) -> None:
         if stream_id == self._stream_id and n:
@@ -485,6 +525,9 @@ class HTTP1Connection:
     def reset_stream(self, stream_id: int, reason: str) -> None:
         if stream_id == self._stream_id and self._response != _DONE:
             self._cut()
+
+    def release(self, stream_id: int) -> None:
+        """The next request waits for its turn anyway."""
 
     def shutdown(self) -> None:
         self._draining = True
@@ -496,7 +539,7 @@ class HTTP1Connection:
             raise LocalProtocolError(f"stream {stream_id} is not in a state to send this")
 
     def _end_response(self) -> None:
-        if self._framing == wire.BY_CHUNKS:
+        if self._framing == BY_CHUNKS:
             self._write(wire.LAST_CHUNK)
         self._response = _DONE
         if not self._keep_alive:
@@ -533,19 +576,14 @@ class HTTP1Connection:
     # ---- drains --------------------------------------------------------------------------
 
     def events(self) -> list[Event]:
-        events = self.event_queue
-        if events:
-            self.event_queue = []
+        events, self.event_queue = self.event_queue, []
         return events
 
     def data_to_send(self) -> bytes:
-        out = self.output
-        if not out:
-            return b""
         if self._output_size >= _LARGE:
             return self._large_output()
-        data = out[0] if len(out) == 1 else b"".join(out)
-        out.clear()
+        data = b"".join(self.output)  # which hands out a single piece as it is
+        self.output.clear()
         self._output_size = 0
         return data
 
@@ -589,6 +627,7 @@ class HTTP1Connection:
         if self._pending is not None:
             self._start_clock(self._pending, now)
             if self._phase == _HEAD:
+                self._heads.forget()
                 return
         if self._deadline is None or now < self._deadline:
             return

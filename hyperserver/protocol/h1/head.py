@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from hyperserver.errors import RemoteProtocolError
 from hyperserver.protocol import fields
@@ -35,15 +35,19 @@ _VERSION = re.compile(rb"HTTP/(\d)\.(\d)")
 _MAX_METHOD = 256
 
 
-class RequestLine(NamedTuple):
+@dataclass(slots=True)
+class RequestLine:
+    """Not to be changed, as it is shared; a frozen one, or a named tuple, would cost far more."""
+
     method: str
     target: bytes
     authority: bytes | None  # of an absolute-form target
     minor: int  # 0 or 1; a higher minor version is served as 1.1 (RFC 9110 §2.5)
 
 
-class Head(NamedTuple):
-    """What the connection needs to know of a field section."""
+@dataclass(slots=True)
+class Head:
+    """What the connection needs to know of a field section. Not to be changed, either."""
 
     headers: Headers
     authority: bytes
@@ -52,18 +56,6 @@ class Head(NamedTuple):
     keep_alive: bool
     expects_continue: bool
     upgrade: bytes | None  # the Upgrade field, where Connection names it
-
-    @property
-    def is_plain(self) -> bool:
-        """Nothing steers but a Host: the next request may have the same field section."""
-        return (
-            self.keep_alive
-            and not (self.content_length or self.chunked or self.expects_continue)
-            and self.upgrade is None
-        )
-
-
-NOTHING_KNOWN = Head([], b"", 0, False, False, False, None)
 
 
 _known_lines: dict[bytes, RequestLine] = {}
@@ -103,7 +95,12 @@ def read_request_line(line: bytes, limits: Limits) -> RequestLine:
     known = _known_lines.get(line)
     if known is not None:
         return known
-    parsed = _parse_request_line(line, limits)
+    check_line_length(len(line), limits)
+    try:
+        parsed = _parse_request_line(line, limits)
+    except RemoteProtocolError:
+        check_block(line)  # a line that parses has no control bytes; of others, this is said first
+        raise
     if len(line) <= _MAX_KNOWN_LINE:
         if len(_known_lines) >= _MAX_KNOWN_LINES:
             _known_lines.clear()
@@ -112,8 +109,6 @@ def read_request_line(line: bytes, limits: Limits) -> RequestLine:
 
 
 def _parse_request_line(line: bytes, limits: Limits) -> RequestLine:
-    check_line_length(len(line), limits)
-    check_block(line)
     try:
         raw_method, raw_target, raw_version = line.split(b" ")
     except ValueError:
@@ -151,7 +146,7 @@ def read_head(
         refused = True
     if len(headers) > limits.max_fields:
         raise RemoteProtocolError("too many header fields", 431)
-    _, _, authority, minor = line
+    minor = line.minor
     host: bytes | None = None
     length: bytes | None = None
     coding: bytes | None = None
@@ -186,10 +181,10 @@ def read_head(
         if minor == 1:
             raise RemoteProtocolError("missing Host")
         host = b""
-    if authority is not None:
+    if line.authority is not None:
         # RFC 9112 §3.2.2: the target's authority replaces the received Host
-        host = authority
-        headers = [(b"host", authority), *(h for h in headers if h[0] != b"host")]
+        host = line.authority
+        headers = [(b"host", host), *(h for h in headers if h[0] != b"host")]
     if length is None and coding is None:
         body_length, chunked = 0, False
     else:

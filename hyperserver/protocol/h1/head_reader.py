@@ -12,7 +12,6 @@ from collections.abc import Callable
 from hyperserver.errors import RemoteProtocolError
 from hyperserver.protocol.events import Headers
 from hyperserver.protocol.h1.head import (
-    NOTHING_KNOWN,
     Head,
     RequestLine,
     SplitFields,
@@ -28,7 +27,7 @@ _MAX_LEADING_CRLF = 8
 #: A field section up to this size is remembered until the connection is idle. Clients that keep a
 #: connection repeat themselves from request to request, which is what HPACK lives on in HTTP/2:
 #: comparing a section with the one before costs a twentieth of reading it again.
-_MAX_KNOWN_BLOCK = 2048
+_MAX_KNOWN_SECTION = 2048
 
 
 class HeadReader:
@@ -39,8 +38,8 @@ class HeadReader:
     """
 
     __slots__ = (
-        "_known_block",
         "_known_head",
+        "_known_section",
         "_leading",
         "_limits",
         "_make_splitter",
@@ -56,17 +55,12 @@ class HeadReader:
         self.line: RequestLine | None = None
         self._leading = 0
         self._scanned = 0
-        self._known_block = b""
-        self._known_head = NOTHING_KNOWN
-
-    def expect_body(self) -> None:
-        """The head that was read announced a body: splitters end there."""
-        self._split_fields = self._make_splitter()
+        self._known_section = b""
+        self._known_head: Head
 
     def forget(self) -> None:
         """The connection is idle: keep nothing for it."""
-        self._known_block = b""
-        self._known_head = NOTHING_KNOWN
+        self._known_section = b""
 
     def take(self, buffer: bytearray) -> bytes | None:
         """Cut one complete head off ``buffer``; None if more is needed.
@@ -106,26 +100,27 @@ class HeadReader:
 
         The list of headers is the caller's to keep. Raises RemoteProtocolError.
         """
-        end = block.find(b"\r\n")
-        if end == 0:  # a leading empty line arrived together with its request
+        first, _, section = block.partition(b"\r\n")
+        if not first:  # a leading empty line arrived together with its request
             return self._skip_leading(block)
-        line = self.line = read_request_line(block[:end], self._limits)
-        fields = block[end + 2 :]
-        if fields == self._known_block and line[2] is None and line[3]:  # authority and minor
+        self._leading = 0
+        line = self.line = read_request_line(first, self._limits)
+        usual = line.minor == 1 and line.authority is None
+        if usual and section == self._known_section:
             head = self._known_head
-            return line, head, head[0].copy()
+            return line, head, head.headers.copy()
         if len(block) > self._limits.max_head_size:
             raise RemoteProtocolError("request head too large", 431)
-        head = read_head(line, fields, self._split_fields, self._limits)
+        head = read_head(line, section, self._split_fields, self._limits)
         maximum = self._limits.max_body_size
         if maximum is not None and head.content_length > maximum:
             raise RemoteProtocolError("request body too large", 413)
-        self._leading = 0
-        if not (head.is_plain and line.minor) or line.authority is not None:
+        if head.chunked or head.content_length:
+            self._split_fields = self._make_splitter()  # they end at the first body
+        if not usual or len(section) > _MAX_KNOWN_SECTION:
             return line, head, head.headers
-        if len(fields) <= _MAX_KNOWN_BLOCK:
-            self._known_block = fields
-            self._known_head = head
+        self._known_section = section
+        self._known_head = head
         return line, head, head.headers.copy()
 
     def _skip_leading(self, block: bytes) -> tuple[RequestLine, Head, Headers] | None:

@@ -29,7 +29,10 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 def status_line(status: int) -> bytes:
     """``HTTP/1.1 200 OK`` and CRLF; codes without a registered phrase have an empty one."""
-    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+    try:
+        return _STATUS_LINES[status]
+    except KeyError:
+        return b"HTTP/1.1 %d \r\n" % status
 
 
 def field_lines(headers: Headers) -> bytes:
@@ -49,8 +52,8 @@ def response_head(
     The server owns the framing and the connection (RFC 9112 §6, §9.6): the application's
     Transfer-Encoding is dropped, its Connection is read for ``close`` only.
     """
-    body = method != "HEAD" and status != 204 and status != 304 and status >= 200
-    line = _STATUS_LINES.get(status) or status_line(status)
+    line = status_line(status)
+    body = not (method == "HEAD" or status == 204 or status == 304 or status < 200)
     if (
         body
         and keep_alive
@@ -58,13 +61,11 @@ def response_head(
         and not (headers.steers or http10)
     ):
         # by far the most frequent case: nothing to decide
-        lines = [b"%b: %b\r\n" % field for field in headers]
-        end = b"\r\n"
-        return (
-            b"".join((line, *lines, defaults.date_line, defaults.server_line, end)),
-            BY_LENGTH,
-            True,
-        )
+        written = headers.written
+        if written is None:
+            written = headers.written = field_lines(headers)
+        parts = (line, written, defaults.date_line, defaults.server_line, b"\r\n")
+        return b"".join(parts), BY_LENGTH, True
     date = defaults.date_line
     server = defaults.server_line
     upgrades = False
@@ -95,8 +96,7 @@ def response_head(
         end = b"connection: close\r\n" + end
     elif http10:
         end = b"connection: keep-alive\r\n" + end
-    lines = [b"%b: %b\r\n" % field for field in fields]
-    return b"".join((line, *lines, date, server, end)), framing, keep_alive
+    return b"".join((line, field_lines(fields), date, server, end)), framing, keep_alive
 
 
 def _asks_to_close(headers: Headers) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hyperserver.errors import RemoteProtocolError
@@ -68,13 +70,13 @@ def test_bare_line_endings(bad: bytes) -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        (b"GET /x?y HTTP/1.1", ("GET", b"/x?y", None, 1)),
-        (b"PUT / HTTP/1.0", ("PUT", b"/", None, 0)),
-        (b"GET / HTTP/1.7", ("GET", b"/", None, 1)),
-        (b"GET http://a/b HTTP/1.1", ("GET", b"/b", b"a", 1)),
+        (b"GET /x?y HTTP/1.1", RequestLine("GET", b"/x?y", None, 1)),
+        (b"PUT / HTTP/1.0", RequestLine("PUT", b"/", None, 0)),
+        (b"GET / HTTP/1.7", RequestLine("GET", b"/", None, 1)),
+        (b"GET http://a/b HTTP/1.1", RequestLine("GET", b"/b", b"a", 1)),
     ],
 )
-def test_request_lines(line: bytes, expected: tuple[object, ...]) -> None:
+def test_request_lines(line: bytes, expected: RequestLine) -> None:
     assert read_request_line(line, Limits()) == expected
 
 
@@ -138,7 +140,7 @@ def test_upgrade_needs_its_connection_option_and_http_1_1(
         b"Connection: " + connection,
         b"Upgrade: a, b",
         b"Upgrade: c",
-        line=LINE._replace(minor=minor),
+        line=replace(LINE, minor=minor),
     )
     assert head.upgrade == upgrade
 

@@ -1,0 +1,46 @@
+"""Leaving HTTP/1 for HTTP/2 without TLS: by its preface, or by asking for ``h2c``."""
+
+from __future__ import annotations
+
+from hyperserver.protocol.events import RequestReceived
+from hyperserver.protocol.fields import tokens
+
+#: The part of the connection preface that looks like a request head (RFC 9113 §3.4).
+_PREFACE_HEAD = b"PRI * HTTP/2.0\r\n\r\n"
+
+SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
+
+
+def is_preface(head: bytes, stream_id: int) -> bool:
+    """Whether the connection began with HTTP/2's preface."""
+    return stream_id == 1 and head == _PREFACE_HEAD
+
+
+def is_foreign(head: bytes, stream_id: int) -> bool:
+    """Whether a connection began with a line that is no request of any HTTP/1, however broken.
+
+    It was meant for HTTP/2, perhaps, where a wrong preface gets no answer (RFC 9113 §3.4).
+    """
+    words = head.partition(b"\r\n")[0].split(b" ")
+    return (
+        stream_id == 1
+        and len(words) == 3
+        and not words[2].upper().startswith(b"HTTP")
+        and words[1][:1] not in (b"/", b"*")
+        and b"://" not in words[1]
+    )
+
+
+def http2_settings(request: RequestReceived, protocols: bytes) -> bytes | None:
+    """The value of HTTP2-Settings, if the request asks for ``h2c`` as it should.
+
+    ``protocols`` is its Upgrade field. A request with a body is served where it is: the body
+    would have to end before anything else could be sent (RFC 7540 §3.2).
+    """
+    if not request.end_stream or request.http_version != "1.1" or b"h2c" not in tokens(protocols):
+        return None
+    settings = [value for name, value in request.headers if name == b"http2-settings"]
+    connection = [value for name, value in request.headers if name == b"connection"]
+    if len(settings) != 1 or not any(b"http2-settings" in tokens(value) for value in connection):
+        return None
+    return settings[0]

@@ -1,0 +1,46 @@
+"""What one peer may do to a connection before it is told ENHANCE_YOUR_CALM (RFC 9113 §10.5)."""
+
+from __future__ import annotations
+
+from hyperserver.protocol.h2.budget import Budget
+from hyperserver.protocol.h2.frames import ConnectionFault, ErrorCode
+
+
+class Abuse:
+    """Counts, within time windows, what costs a peer little and us more.
+
+    * ``resets``: streams the client opens and cancels (CVE-2023-44487), or makes us reset by
+      breaking the rules on them (CVE-2025-8671). A page that is left cancels what it asked for,
+      so as many as a connection can have open, and some more, are no abuse.
+    * ``control``: PING, SETTINGS and unknown frames, empty DATA, frames on streams that are gone.
+    * ``priorities``: cheap, but for a client that sends nothing else (CVE-2019-9513).
+    * ``windows``: WINDOW_UPDATE. A client answers our DATA with these, so DATA earns them back;
+      opening windows byte by byte (CVE-2019-9511) spends more than it earns.
+    """
+
+    __slots__ = ("_control", "_priorities", "_resets", "_windows")
+
+    def __init__(self) -> None:
+        self._resets = Budget(200, 20)
+        self._control = Budget(1000, 50)
+        self._priorities = Budget(2000, 100)
+        self._windows = Budget(4000, 100)
+
+    def reset(self, now: float) -> None:
+        if not self._resets.spend(now):
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many streams reset")
+
+    def control(self, now: float, cost: int = 1) -> None:
+        if not self._control.spend(now, cost):
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many control frames")
+
+    def priority(self, now: float) -> None:
+        if not self._priorities.spend(now):
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many priority frames")
+
+    def window_update(self, now: float) -> None:
+        if not self._windows.spend(now):
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many window updates")
+
+    def data_sent(self) -> None:
+        self._windows.refund(4)

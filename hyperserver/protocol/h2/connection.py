@@ -1,0 +1,644 @@
+"""An HTTP/2 connection as a state machine over a library's session (RFC 9113).
+
+The *session* (see ``Session``) knows frames, HPACK, stream states and windows. This file knows what
+a server makes of them: which requests are served, what waits to be sent and in which order, what
+credit is given for received bytes, what happens at deadlines and at the end.
+
+Three things are counted separately:
+
+* ``streams``: those on which either side still has something to say. A stream leaves when both
+  sides have ended, or at a reset.
+* places against the concurrency limit: a request has one until its stream has ended *and* its
+  application's call has (``release``), so a client that opens and resets streams cannot have more
+  calls running than one that behaves.
+* received bytes that the application has not taken, in ``inbound``.
+
+A connection ends in stages: a GOAWAY that names no stream, one round trip later another that names
+the last one served (RFC 9113 §6.8), the streams in flight, then LINGER as in HTTP/1.
+
+What can be late is in ``clocks``, what waits to be sent in ``outbound``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hyperserver.errors import LocalProtocolError, RemoteProtocolError
+from hyperserver.protocol.events import (
+    DataReceived,
+    Event,
+    Headers,
+    RequestReceived,
+    StreamClosed,
+    StreamWritable,
+    TrailersReceived,
+)
+from hyperserver.protocol.fields import ResponseFields, response_fields
+from hyperserver.protocol.h2 import messages
+from hyperserver.protocol.h2.abuse import Abuse
+from hyperserver.protocol.h2.clocks import Clocks, Late
+from hyperserver.protocol.h2.frames import MAX_STREAM_ID, ConnectionFault, ErrorCode
+from hyperserver.protocol.h2.inbound import Inbound
+from hyperserver.protocol.h2.outbound import Outbound
+from hyperserver.protocol.h2.priority import Dependency, Priority, merge_priority, parse_priority
+from hyperserver.protocol.h2.scheduler import DependencyScheduler, Scheduler, UrgencyScheduler
+from hyperserver.protocol.h2.session import Session
+from hyperserver.protocol.h2.streams import DONE, NOT_STARTED, SENDING, Stream
+from hyperserver.protocol.interface import HTTP2Options, Limits, ResponseDefaults
+
+# phases
+_OPEN, _LINGER, _CLOSED = range(3)
+# the end
+_SERVING, _GOING, _GONE = range(3)
+
+#: Output that a peer has caused and does not read, from which on we do not read either.
+_MAX_CONTROL_OUTPUT = 65_536
+_GOAWAY_PING = b"goaway\0\0"
+#: Pushes promised on one stream, and in progress on a connection.
+_MAX_PUSHES = 100
+
+
+MakeSession = Callable[["HTTP2Connection", Limits, HTTP2Options, Abuse], Session]
+
+
+class HTTP2Connection:
+    """The HTTP/2 engine, given a library's session."""
+
+    def __init__(
+        self,
+        make_session: MakeSession,
+        limits: Limits,
+        options: HTTP2Options,
+        defaults: ResponseDefaults,
+        scheme: str,
+        now: float,
+        upgrade: tuple[bytes, RequestReceived] | None = None,
+    ) -> None:
+        self.http_version = "2"
+        self.wants_data = True
+        self.output_finished = False
+        self.is_closed = False
+        self.aborted = False
+        self.event_queue: list[Event] = []
+        #: ``data_to_send`` may have something.
+        self.output = False
+        self.streams: dict[int, Stream] = {}
+        self._limits = limits
+        self._most_streams = options.max_concurrent_streams
+        self._initial_window = options.initial_window
+        self._defaults = defaults
+        self._scheme = scheme
+        self._abuse = Abuse()
+        self._uses_urgency = options.priorities == "rfc9218"
+        self._scheduler: Scheduler = (
+            UrgencyScheduler() if self._uses_urgency else DependencyScheduler()
+        )
+        self._session = make_session(self, limits, options, self._abuse)
+        self._inbound = Inbound(self._session, limits, options)
+        self._outbound = Outbound(
+            self._session,
+            self._scheduler,
+            self.streams,
+            self._response_ended,
+            lambda stream_id: self.event_queue.append(StreamWritable(stream_id)),
+        )
+        self._out: list[bytes] = []
+        self._out_size = 0
+        self._now = now
+        self._phase = _OPEN
+        self._ending = _SERVING
+        self._peer_ending = False
+        self._calls: set[int] = set()
+        #: Of these, the ones whose stream was reset: what they still send is dropped.
+        self._orphans: set[int] = set()
+        self._pushed = 0
+        self._last_id = 0
+        self._waited = 0  # streams with bytes that were left when output was last taken
+        self._clocks = Clocks(limits, options, now)
+
+        self._session.start(None if upgrade is None else upgrade[0])
+        self._inbound.start()
+        self.output = True
+        if upgrade is not None:
+            self._take_over(upgrade[1])
+
+    def _take_over(self, request: RequestReceived) -> None:
+        """After ``Upgrade: h2c``, the request that asked for it is stream 1 (RFC 7540 §3.2)."""
+        self._last_id = 1
+        self._open_stream(1, request.method, receiving=False, authority=request.authority)
+        self._calls.add(1)
+        request.http_version = "2"
+        self.event_queue.append(request)
+
+    # ---- bytes in ------------------------------------------------------------------------
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        if self._phase != _OPEN:
+            return
+        self._now = now
+        session = self._session
+        try:
+            session.receive(data, now)
+        except ConnectionFault as fault:
+            self._fail(fault.code, fault.reason)
+        self._collect()
+        if self._out_size > _MAX_CONTROL_OUTPUT:
+            self.wants_data = False
+        if session.is_partial:
+            self._clocks.touch()
+
+    def receive_eof(self, now: float) -> None:
+        for stream_id in list(self.streams):
+            self._close_stream(stream_id, "the client has left")
+        self._close()
+
+    def _collect(self) -> None:
+        """Take what the session has written, in order, before anything else is."""
+        data = self._session.data_to_send()
+        if data:
+            self._out.append(data)
+            self._out_size += len(data)
+            self.output = True
+
+    # ---- what the session reports --------------------------------------------------------
+
+    def on_fields(
+        self, stream_id: int, block: Headers, end_stream: bool, *, spoiled: bool = False
+    ) -> None:
+        """A field section: of a request, or of its trailers. ``spoiled``: malformed as a whole."""
+        stream = self.streams.get(stream_id)
+        if stream is not None:
+            self._trailers_received(stream, block, spoiled)
+            return
+        if self._ending == _GONE:  # the final GOAWAY has said that it will not be served
+            self._session.reset(stream_id, ErrorCode.REFUSED_STREAM)
+            return
+        self._last_id = stream_id
+        if len(self._calls) >= self._most_streams:
+            self._session.reset(stream_id, ErrorCode.REFUSED_STREAM)
+            self._abuse.reset(self._now)
+            return
+        try:
+            if spoiled:
+                raise RemoteProtocolError("malformed request")
+            request = messages.read_request(block, self._limits)
+            if end_stream and request.content_length:
+                raise RemoteProtocolError("no body, but a content-length")
+        except RemoteProtocolError as error:
+            self._refuse(stream_id, block, end_stream, error)
+            return
+        stream = self._open_stream(
+            stream_id, request.method, receiving=not end_stream, authority=request.authority
+        )
+        stream.protocol = request.protocol
+        stream.content_length = request.content_length
+        if request.priority is not None and self._uses_urgency and not stream.was_announced:
+            stream.priority = parse_priority(request.priority)
+            self._scheduler.adjust(stream_id, stream.priority)
+        self._calls.add(stream_id)
+        self.event_queue.append(
+            messages.request_event(stream_id, request, self._scheme, end_stream)
+        )
+
+    def _open_stream(
+        self, stream_id: int, method: str, *, receiving: bool, authority: bytes
+    ) -> Stream:
+        stream = Stream(stream_id, method, receiving, self._initial_window, authority)
+        self.streams[stream_id] = stream
+        self._clocks.busy()
+        announced = self._scheduler.announced
+        self._scheduler.open(stream_id)
+        # a PRIORITY_UPDATE counts for more than the request's own field (RFC 9218 §7)
+        stream.was_announced = announced > self._scheduler.announced
+        if receiving:
+            self._clocks.touch()
+        return stream
+
+    def _refuse(
+        self, stream_id: int, block: Headers, end_stream: bool, error: RemoteProtocolError
+    ) -> None:
+        """Answer, or reset the stream of, a request that the application will not see."""
+        self.event_queue.append(event := messages.refused_event(stream_id, block, error))
+        if messages.is_malformed(error):
+            self._session.reset(stream_id, ErrorCode.PROTOCOL_ERROR)
+            self._abuse.reset(self._now)
+        else:
+            stream = self._open_stream(
+                stream_id, event.method, receiving=not end_stream, authority=b""
+            )
+            self._send_refusal(stream, error.status, error.reason)
+
+    def _send_refusal(self, stream: Stream, status: int, reason: str) -> None:
+        stream.is_refused = True
+        headers, body = messages.refusal(status, reason)
+        self.send_response(stream.id, status, headers, body)
+
+    def _trailers_received(self, stream: Stream, block: Headers, spoiled: bool) -> None:
+        try:
+            if spoiled or stream.is_tunnel:
+                raise RemoteProtocolError("malformed trailers")
+            trailers = messages.read_trailers(block, self._limits)
+            self._inbound.check(stream, ends=True)
+        except RemoteProtocolError as error:
+            self.stream_error(stream.id, ErrorCode.PROTOCOL_ERROR, error.reason)
+            return
+        self._request_ended(stream)
+        if not stream.is_refused:
+            self.event_queue.append(TrailersReceived(stream.id, trailers))
+
+    def on_data(self, stream_id: int, data: bytes, flow_length: int, end_stream: bool) -> None:
+        """DATA, of which ``flow_length`` bytes count against the windows."""
+        stream = self.streams.get(stream_id)
+        if stream is None or stream.is_refused:
+            self._inbound.return_credit(flow_length)
+            if stream is not None and end_stream:
+                self._request_ended(stream)
+            return
+        size = len(data)
+        self._inbound.received(stream, size, flow_length)
+        try:
+            self._inbound.check(stream, ends=end_stream)
+        except RemoteProtocolError as error:
+            if error.status == 413:
+                self._cut_request(stream, error)
+            else:
+                self.stream_error(stream_id, ErrorCode.PROTOCOL_ERROR, error.reason)
+            return
+        if end_stream:
+            self._request_ended(stream)
+        elif stream.deadline is not None:
+            self._clocks.extend_body(stream, size, self._now)
+        if size or end_stream:
+            self.event_queue.append(DataReceived(stream_id, data, end_stream))
+
+    def _cut_request(self, stream: Stream, error: RemoteProtocolError) -> None:
+        """Give up on a body: with a response if none has begun, else with a reset."""
+        answers = stream.response == NOT_STARTED
+        self.event_queue.append(
+            StreamClosed(stream.id, error.reason, error.status if answers else 0)
+        )
+        if answers:
+            self._send_refusal(stream, error.status, error.reason)
+            self._orphans.add(stream.id)
+        else:
+            self._session.reset(stream.id, ErrorCode.CANCEL)
+            self._orphan(stream)
+
+    def _request_ended(self, stream: Stream) -> None:
+        stream.receiving = False
+        stream.deadline = None
+        if stream.response == DONE:
+            self._forget(stream)
+
+    def on_reset(self, stream_id: int) -> None:
+        """The client has reset the stream."""
+        self._close_stream(stream_id, "reset by the client")
+
+    def on_stream_error(self, stream_id: int, reason: str) -> None:
+        """The session has reset the stream over a fault of the client's."""
+        self._close_stream(stream_id, reason)
+        self._abuse.reset(self._now)
+
+    def stream_error(self, stream_id: int, code: ErrorCode, reason: str) -> None:
+        """Reset the stream over a fault of the client's (RFC 9113 §5.4.2)."""
+        self._session.reset(stream_id, code)
+        self.on_stream_error(stream_id, reason)
+
+    def on_window(self, stream_id: int) -> None:
+        """A window has been opened: the stream's, or with 0 perhaps all of them."""
+        self._outbound.window_opened(stream_id)
+        self.output = True
+
+    def on_priority(self, stream_id: int, signal: Priority | Dependency) -> None:
+        stream = self.streams.get(stream_id)
+        if stream is None and stream_id <= self._last_id:
+            return  # of a stream that is gone
+        if stream is not None and isinstance(signal, Priority):
+            stream.priority = signal
+        self._scheduler.adjust(stream_id, signal)
+        announced = self._scheduler.announced
+        if announced and announced + len(self._calls) > self._most_streams:
+            # RFC 9218 §7.1: idle streams with a priority count towards the limit
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "too many streams prioritized")
+
+    def on_settings(self) -> None:
+        """The client's SETTINGS, by which windows may have grown."""
+        self._clocks.greeted()
+        self.on_window(0)
+
+    def on_settings_acknowledged(self) -> None:
+        self._clocks.settings_acknowledged()
+
+    def on_ping_acknowledged(self, payload: bytes) -> None:
+        if payload == _GOAWAY_PING and self._ending == _GOING:
+            self._end_round_trip()
+
+    def on_goaway(self) -> None:
+        """The client will open no more streams, nor take any."""
+        self._peer_ending = True
+        self._check_end()
+
+    # ---- commands ------------------------------------------------------------------------
+
+    def _find(self, stream_id: int) -> Stream | None:
+        """The stream of a command; None if it was reset, which its application has yet to see."""
+        stream = self.streams.get(stream_id)
+        if stream is None and stream_id not in self._orphans:
+            raise LocalProtocolError(f"stream {stream_id} is not in a state to send this")
+        return stream
+
+    def send_informational(self, stream_id: int, status: int, headers: Headers) -> None:
+        if not 100 <= status <= 199 or status == 101:
+            raise LocalProtocolError(f"status {status} is not an informational response")
+        stream = self._find(stream_id)
+        if stream is None:
+            return
+        if stream.response != NOT_STARTED:
+            raise LocalProtocolError(f"stream {stream_id} has its final response already")
+        self._session.send_headers(
+            stream_id, messages.informational_block(status, headers), end_stream=False
+        )
+        self.output = True
+
+    def send_headers(
+        self, stream_id: int, status: int, headers: Headers, end_stream: bool = False
+    ) -> None:
+        stream = self._find(stream_id)
+        if stream is not None:
+            block = self._begin_response(stream, status, headers)
+            self._session.send_headers(stream_id, block, end_stream)
+            self.output = True
+            if end_stream:
+                self._response_ended(stream)
+
+    def send_response(self, stream_id: int, status: int, headers: Headers, body: bytes) -> None:
+        stream = self._find(stream_id)
+        if stream is not None:
+            block = self._begin_response(stream, status, headers)
+            ends = not body or not stream.has_content
+            self._session.send_headers(stream_id, block, ends)
+            self.output = True
+            if ends:
+                self._response_ended(stream)
+            else:
+                self.send_data(stream_id, body, end_stream=True)
+
+    def _begin_response(self, stream: Stream, status: int, headers: Headers) -> Headers:
+        if stream.response != NOT_STARTED:
+            raise LocalProtocolError(f"stream {stream.id} has its response already")
+        if status < 200:
+            raise LocalProtocolError(f"status {status} does not begin a final response")
+        if type(headers) is not ResponseFields:
+            headers = response_fields(headers)
+        stream.response = SENDING
+        stream.has_content = messages.has_content(stream.method, status)
+        if self._uses_urgency:
+            for name, value in headers:
+                if name == b"priority":
+                    self._scheduler.adjust(stream.id, merge_priority(stream.priority, value))
+        return messages.response_block(status, headers, self._defaults)
+
+    def send_data(self, stream_id: int, data: bytes, end_stream: bool = False) -> None:
+        stream = self._sending(stream_id)
+        if stream is None:
+            return
+        if data and stream.has_content:
+            self._outbound.queue(stream, data)
+        if end_stream:
+            self._outbound.end(stream)
+        self.output = True
+
+    def send_trailers(self, stream_id: int, headers: Headers) -> None:
+        stream = self._sending(stream_id)
+        if stream is not None:
+            stream.trailers = headers
+            self._outbound.end(stream)
+            self.output = True
+
+    def _sending(self, stream_id: int) -> Stream | None:
+        """The stream, if its response is being sent; None if it is gone."""
+        stream = self._find(stream_id)
+        if stream is not None and (stream.response != SENDING or stream.end_queued):
+            raise LocalProtocolError(f"stream {stream_id} is not in a state to send this")
+        return stream
+
+    def accept_tunnel(self, stream_id: int, headers: Headers) -> None:
+        stream = self._find(stream_id)
+        if stream is None:
+            return
+        if stream.protocol is None:
+            raise LocalProtocolError(f"stream {stream_id} asks for no tunnel")
+        stream.is_tunnel = True
+        self.send_headers(stream_id, 200, headers)
+
+    def push_stream(self, stream_id: int, target: bytes, headers: Headers) -> int | None:
+        parent = self.streams.get(stream_id)
+        session = self._session
+        if (
+            parent is None
+            or parent.response == DONE
+            or parent.end_queued
+            or parent.is_pushed
+            or parent.pushes >= _MAX_PUSHES
+            or not self.can_push
+            or self._pushed >= min(session.max_peer_streams, _MAX_PUSHES)
+        ):
+            return None
+        request = messages.promised_request(target, headers, parent.authority)
+        promised = session.push(stream_id, messages.promise_block(request, self._scheme))
+        if promised is None:
+            return None
+        parent.pushes += 1
+        self._pushed += 1
+        stream = self._open_stream(promised, "GET", receiving=False, authority=parent.authority)
+        stream.is_pushed = True
+        self.output = True
+        self.event_queue.append(messages.request_event(promised, request, self._scheme, True))
+        return promised
+
+    def acknowledge(self, stream_id: int, n: int) -> None:
+        stream = self.streams.get(stream_id)
+        if stream is None or not n:
+            return  # what a stream held was given back when it ended
+        if self._inbound.acknowledge(stream, n):
+            self._clocks.touch()
+        self.output = True
+
+    def reset_stream(self, stream_id: int, reason: str) -> None:
+        stream = self.streams.get(stream_id)
+        if stream is not None and (stream.is_tunnel or not stream.end_queued):
+            self._session.reset(stream_id, ErrorCode.INTERNAL_ERROR)
+            self._orphan(stream)
+
+    def release(self, stream_id: int) -> None:
+        self._orphans.discard(stream_id)
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            self._calls.discard(stream_id)
+        else:
+            stream.is_released = True
+
+    # ---- streams end ---------------------------------------------------------------------
+
+    def _response_ended(self, stream: Stream) -> None:
+        stream.response = DONE
+        if stream.receiving and stream.is_tunnel:
+            return  # each side of a tunnel ends for itself (RFC 8441 §5)
+        if stream.receiving:  # RFC 9113 §8.1: nobody needs the rest of the request
+            self._session.reset(stream.id, ErrorCode.NO_ERROR)
+        self._forget(stream)
+
+    def _close_stream(self, stream_id: int, reason: str, status: int = 0) -> None:
+        """The stream is lost; say so, unless the engine itself has answered there."""
+        stream = self.streams.get(stream_id)
+        if stream is not None:
+            self._orphan(stream)
+            if not stream.is_refused:
+                self.event_queue.append(StreamClosed(stream_id, reason, status))
+
+    def _orphan(self, stream: Stream) -> None:
+        """The stream ends before its application has."""
+        if stream.id in self._calls or stream.is_pushed:
+            self._orphans.add(stream.id)
+        self._forget(stream)
+
+    def _forget(self, stream: Stream) -> None:
+        del self.streams[stream.id]
+        if stream.is_released:
+            self._calls.discard(stream.id)
+        self._outbound.drop(stream)
+        if stream.is_pushed:
+            self._pushed -= 1
+        self._inbound.drop(stream)
+        self.output = True
+        if not self.streams:
+            self._clocks.touch()
+            self._check_end()
+
+    # ---- the end of the connection -------------------------------------------------------
+
+    def shutdown(self) -> None:
+        if self._phase != _OPEN or self._ending != _SERVING:
+            return
+        self._ending = _GOING
+        self._clocks.going = True
+        if not self.streams:
+            self._end_round_trip()
+            return
+        self._session.goaway(MAX_STREAM_ID, ErrorCode.NO_ERROR)
+        self._session.ping(_GOAWAY_PING)
+        self._clocks.touch()
+        self.output = True
+
+    def _end_round_trip(self) -> None:
+        """The client knows: name the last stream that is served."""
+        self._ending = _GONE
+        self._clocks.going = False
+        self._session.goaway(self._last_id, ErrorCode.NO_ERROR)
+        self.output = True
+        self._check_end()
+
+    def _check_end(self) -> None:
+        """With nothing left in flight, a connection that is to end does."""
+        if self.streams or self._phase != _OPEN:
+            return
+        if self._ending == _GONE:
+            self._finish()
+        elif self._ending == _GOING or self._peer_ending:
+            self._end_round_trip()
+
+    def _fail(self, code: ErrorCode, reason: str) -> None:
+        """End the connection with a GOAWAY; nothing more is read."""
+        self._inbound.stop()
+        self._session.goaway(self._last_id, code)
+        self._ending = _GONE
+        for stream_id in list(self.streams):
+            self._close_stream(stream_id, reason)
+        if self._phase == _OPEN:
+            self._finish()
+
+    def _finish(self) -> None:
+        self._collect()
+        self._phase = _LINGER
+        self._clocks.lingering = True
+        self.output_finished = True
+        self.wants_data = True
+        self._clocks.touch()
+
+    def _close(self) -> None:
+        self._phase = _CLOSED
+        self._clocks.next_look = None
+        self.output_finished = True
+        self.is_closed = True
+
+    # ---- drains --------------------------------------------------------------------------
+
+    def events(self) -> list[Event]:
+        events = self.event_queue
+        if events:
+            self.event_queue = []
+        return events
+
+    @property
+    def can_push(self) -> bool:
+        return self._session.allows_push and self._ending == _SERVING and not self._peer_ending
+
+    @property
+    def holds_output(self) -> bool:
+        return self._outbound.waiting > 0
+
+    def buffered(self, stream_id: int) -> int:
+        stream = self.streams.get(stream_id)
+        return 0 if stream is None else stream.queued
+
+    def data_to_send(self) -> bytes:
+        more = self._outbound.waiting > 0 and self._outbound.write_frames()
+        self._collect()
+        data = b"".join(self._out)
+        self._out.clear()
+        self._out_size = 0
+        self.output = more
+        if self._phase == _OPEN:
+            self.wants_data = True
+        waiting = self._outbound.waiting
+        if waiting and (data or waiting != self._waited):
+            self._clocks.touch()  # it may be credit that they wait for
+        self._waited = waiting
+        return data
+
+    # ---- time ----------------------------------------------------------------------------
+
+    def next_timeout(self) -> float | None:
+        return self._clocks.next_look
+
+    def handle_timeout(self, now: float) -> None:
+        if self._phase == _CLOSED:
+            return
+        self._now = now
+        late = self._clocks.look(now, self._session, self.streams)
+        if late is Late.LINGER:
+            self._close()
+        elif late is Late.GOAWAY:
+            self._end_round_trip()
+        elif late is Late.SETTINGS:
+            self._fail(ErrorCode.SETTINGS_TIMEOUT, late.value)
+        elif late is not None:
+            self._fail(ErrorCode.NO_ERROR, late.value)
+        elif self._phase == _OPEN and self.streams:
+            self._cut_late_streams(now)
+
+    def _cut_late_streams(self, now: float) -> None:
+        bodies, stalled = self._clocks.late_streams(
+            now, self._session, self.streams, may_send=self._inbound.is_open
+        )
+        for stream in bodies:
+            self._cut_request(stream, RemoteProtocolError("request body not received in time", 408))
+        if not stalled:
+            return
+        if self._session.connection_window > 0:
+            for stream in stalled:
+                self._session.reset(stream.id, ErrorCode.CANCEL)
+                self._close_stream(stream.id, Late.STALLED.value)
+            if self.streams:
+                return
+        self._fail(ErrorCode.ENHANCE_YOUR_CALM, Late.STALLED.value)  # a client of nothing else

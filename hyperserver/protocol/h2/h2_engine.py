@@ -1,0 +1,496 @@
+"""The portable HTTP/2 engine: the ``h2`` library keeps frames, stream states and windows.
+
+``h2`` is strict in a way that does not suit a server: over a fault that only its stream deserves
+to lose, it ends the connection, and after a GOAWAY it does nothing more. So each frame passes a
+gate before ``h2`` sees it. The gate counts floods, reads what ``h2`` does not know (PRIORITY_UPDATE),
+keeps away what would make it give up (a peer's GOAWAY, zero window updates, dependencies in a
+circle), and lets it take what would be a stream error there for something valid, to reset the
+stream afterwards. What ``h2`` still refuses are connection errors by the RFC as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import h2
+import h2.config
+import h2.connection
+import h2.events
+import h2.exceptions
+import h2.settings
+from h2.settings import SettingCodes
+from hyperframe.exceptions import HyperframeError
+
+from hyperserver.protocol.events import Headers, RequestReceived
+from hyperserver.protocol.h2 import frames
+from hyperserver.protocol.h2.abuse import Abuse
+from hyperserver.protocol.h2.connection import HTTP2Connection
+from hyperserver.protocol.h2.frames import ConnectionFault, ErrorCode, FrameReader
+from hyperserver.protocol.h2.hpack_codec import FieldDecoder, FieldEncoder
+from hyperserver.protocol.h2.priority import Dependency, parse_priority_update
+from hyperserver.protocol.interface import HTTP2Options, Limits, ResponseDefaults
+
+NAME = "h2"
+VERSION = h2.__version__
+
+#: SETTINGS_NO_RFC7540_PRIORITIES (RFC 9218 §2.1), which h2 has no name for.
+_NO_RFC7540_PRIORITIES = 0x9
+#: A field block may be this many times what we announce before it costs the connection: in between,
+#: the request is answered with 431.
+_BLOCK_FACTOR = 4
+_MAX_FRAGMENTS = 128
+#: Streams that we have reset, for which frames may still be on their way.
+_MAX_CUT = 1024
+#: Bytes of connection window for dropped DATA that are given back in one piece.
+_LOST_CREDIT = 16_384
+
+
+class _Library(h2.connection.H2Connection):
+    """``h2`` without its count of open streams, which walks over all of them for each new one."""
+
+    @property
+    def open_inbound_streams(self) -> int:
+        """None to ``h2``: the limit is the engine's. Called before each new stream, to tidy up."""
+        if len(self.streams) >= self._tidy_at:
+            self._open_streams(1)
+            self._tidy_at = 2 * len(self.streams) + 32
+        return 0
+
+    _tidy_at = 32
+
+
+class H2Session:
+    """The ``Session`` of an ``HTTP2Connection``, by ``h2``."""
+
+    def __init__(
+        self, connection: HTTP2Connection, limits: Limits, options: HTTP2Options, abuse: Abuse
+    ) -> None:
+        self._connection = connection
+        self._streams = connection.streams
+        self._abuse = abuse
+        self._reader = FrameReader(options.max_frame_size)
+        self._max_block = limits.max_head_size * _BLOCK_FACTOR
+        self._block_stream = 0  # whose field block is being received
+        self._block: list[bytes] = []
+        self._block_size = 0
+        self._block_ends = 0
+        self._dependency: Dependency | None = None  # of the block
+        self._spoiled = 0  # the stream of a block that h2 was shown in a valid form
+        self._started = False
+        self._cut: dict[int, None] = {}
+        self._lost = 0
+        self._written: list[bytes] = []
+        #: Frames completed; stands still while one is being received.
+        self.progress = 0
+        self._h2 = self._open_library(limits, options)
+        self._handlers: dict[int, Callable[[int, int, bytes, float], None]] = {
+            frames.DATA: self._data,
+            frames.HEADERS: self._headers,
+            frames.PRIORITY: self._priority,
+            frames.RST_STREAM: self._rst_stream,
+            frames.SETTINGS: self._settings,
+            frames.PUSH_PROMISE: self._push_promise,
+            frames.PING: self._ping,
+            frames.GOAWAY: self._goaway,
+            frames.WINDOW_UPDATE: self._window_update,
+            frames.CONTINUATION: self._continuation,
+            frames.PRIORITY_UPDATE: self._priority_update,
+        }
+        self._translators: dict[type, Callable[[Any], None]] = {
+            h2.events.RequestReceived: self._on_fields,
+            h2.events.TrailersReceived: self._on_fields,
+            h2.events.DataReceived: self._on_data,
+            h2.events.StreamReset: self._on_reset,
+            h2.events.WindowUpdated: self._on_window,
+            h2.events.RemoteSettingsChanged: self._on_settings,
+            h2.events.SettingsAcknowledged: self._on_settings_acknowledged,
+            h2.events.PingAckReceived: self._on_ping_acknowledged,
+        }
+
+    def _open_library(self, limits: Limits, options: HTTP2Options) -> _Library:
+        library = _Library(
+            h2.config.H2Configuration(
+                client_side=False,
+                header_encoding=None,
+                validate_inbound_headers=False,
+                normalize_inbound_headers=False,
+                validate_outbound_headers=False,
+                normalize_outbound_headers=False,
+            )
+        )
+        settings: dict[SettingCodes | int, int] = {
+            SettingCodes.MAX_CONCURRENT_STREAMS: options.max_concurrent_streams,
+            SettingCodes.INITIAL_WINDOW_SIZE: options.initial_window,
+            SettingCodes.MAX_FRAME_SIZE: options.max_frame_size,
+            SettingCodes.MAX_HEADER_LIST_SIZE: limits.max_head_size,
+            SettingCodes.ENABLE_CONNECT_PROTOCOL: 1,
+        }
+        if options.priorities == "rfc9218":
+            settings[_NO_RFC7540_PRIORITIES] = 1
+        library.local_settings = h2.settings.Settings(client=False, initial_values=settings)  # type: ignore[arg-type]
+        del library.local_settings[SettingCodes.ENABLE_PUSH]  # a server says nothing of this one
+        library.max_inbound_frame_size = 2**24 - 1  # the reader has seen to it
+        self._decoder = FieldDecoder(self._max_block)
+        library.decoder = self._decoder  # type: ignore[assignment]
+        library.encoder = FieldEncoder()  # type: ignore[assignment]
+        return library
+
+    def start(self, upgrade_settings: bytes | None = None) -> None:
+        if upgrade_settings is None:
+            self._h2.initiate_connection()
+        else:
+            try:
+                self._h2.initiate_upgrade_connection(upgrade_settings)
+            except (h2.exceptions.ProtocolError, HyperframeError, ValueError) as error:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, str(error)) from None
+        self._h2.receive_data(frames.PREFACE)
+
+    # ---- frames in -----------------------------------------------------------------------
+
+    @property
+    def is_partial(self) -> bool:
+        return self._reader.is_partial or self._block_stream != 0 or not self._started
+
+    def receive(self, data: bytes, now: float) -> None:
+        handlers = self._handlers
+        for kind, flags, stream_id, frame in self._reader.feed(data):
+            if self._block_stream:
+                if kind != frames.CONTINUATION or stream_id != self._block_stream:
+                    raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "field block interrupted")
+            else:
+                self.progress += 1
+                if not self._started:
+                    if kind != frames.SETTINGS or flags & frames.ACK:
+                        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "no SETTINGS at first")
+                    self._started = True
+            handler = handlers.get(kind)
+            if handler is None:
+                self._abuse.control(now)  # RFC 9113 §5.5: unknown, to be ignored
+            else:
+                handler(flags, stream_id, frame, now)
+            if self._connection.output_finished:
+                return
+
+    def _feed(self, frame: bytes) -> None:
+        """Let ``h2`` take a frame, and pass on what it makes of it."""
+        written = self._h2.data_to_send()
+        if written:  # out of the way, should there be something to clear
+            self._written.append(written)
+        try:
+            events = self._h2.receive_data(frame)
+        except h2.exceptions.ProtocolError as error:
+            # h2 has written a GOAWAY; the connection will write its own.
+            self._h2.clear_outbound_data_buffer()
+            raise ConnectionFault(ErrorCode(error.error_code), str(error)) from None
+        for event in events:
+            translate = self._translators.get(type(event))
+            if translate is not None:
+                translate(event)
+
+    def _data(self, flags: int, stream_id: int, frame: bytes, now: float) -> None:
+        length = len(frame) - frames.HEADER_SIZE
+        if stream_id % 2 == 0:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "DATA on no stream of the client's")
+        if stream_id not in self._streams:
+            if stream_id in self._cut:  # still on its way when we reset the stream
+                self._abuse.control(now)
+                if flags & frames.PADDED and (not length or frame[frames.HEADER_SIZE] >= length):
+                    raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "more padding than payload")
+                self._lost += length
+                if self._lost > self._h2.inbound_flow_control_window:
+                    raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "window exceeded")
+                if self._lost >= _LOST_CREDIT:
+                    # h2 was not shown these bytes, and is not shown what they earn
+                    self._write(frames.window_update(0, self._lost))
+                    self._lost = 0
+                return
+            self._abuse.reset(now)  # h2 answers with a reset
+        elif not length and not flags & frames.END_STREAM:
+            self._abuse.control(now)
+        self._feed(frame)
+
+    def _headers(self, flags: int, stream_id: int, frame: bytes, now: float) -> None:
+        self._spoiled = 0
+        if stream_id <= self._h2.highest_inbound_stream_id:
+            if stream_id not in self._streams:
+                self._abuse.reset(now)  # h2 answers with a reset, or gives up
+            elif not flags & frames.END_STREAM:
+                # Trailers that do not end their stream are malformed (RFC 9113 §8.1).
+                self._spoiled = stream_id
+        if flags & (frames.PADDED | frames.PRIORITIZED):
+            fragment = self._unwrap(flags, stream_id, frame)
+        else:
+            fragment = frame[frames.HEADER_SIZE :]
+        if flags & frames.END_HEADERS:
+            self._block_received(stream_id, fragment, flags & frames.END_STREAM)
+        else:
+            self._block_stream = stream_id
+            self._block_ends = flags & frames.END_STREAM
+            self._block = [fragment]
+            self._block_size = len(fragment)
+
+    def _unwrap(self, flags: int, stream_id: int, frame: bytes) -> bytes:
+        """The fragment in a HEADERS frame that has padding or a dependency (RFC 9113 §6.2)."""
+        start = frames.HEADER_SIZE
+        end = len(frame)
+        if flags & frames.PADDED:
+            if start == end:
+                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "HEADERS too short")
+            end -= frame[start]
+            start += 1
+        if flags & frames.PRIORITIZED:
+            if len(frame) < start + 5:
+                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "HEADERS too short")
+            depends_on = frames.payload_long(frame, start)
+            if depends_on == stream_id:
+                self._spoiled = stream_id  # RFC 7540 §5.3.1
+            else:
+                exclusive = frame[start] >= 0x80
+                self._dependency = Dependency(depends_on, frame[start + 4] + 1, exclusive)
+            start += 5
+        if start > end:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "more padding than payload")
+        return frame[start:end]
+
+    def _continuation(self, flags: int, _stream_id: int, frame: bytes, _now: float) -> None:
+        if not self._block_stream:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "CONTINUATION of nothing")
+        self._block.append(frame[frames.HEADER_SIZE :])
+        self._block_size += len(frame) - frames.HEADER_SIZE
+        if self._block_size > self._max_block or len(self._block) > _MAX_FRAGMENTS:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "field block too large")
+        if flags & frames.END_HEADERS:
+            stream_id = self._block_stream
+            self._block_stream = 0
+            self._block_received(stream_id, b"".join(self._block), self._block_ends)
+
+    def _block_received(self, stream_id: int, block: bytes, ends: int) -> None:
+        """A whole field block: to h2 in one frame, whose size is not limited any more."""
+        dependency, self._dependency = self._dependency, None
+        if stream_id in self._cut and stream_id not in self._streams:
+            try:
+                self._decoder.decode(block)  # for the dynamic table only
+            except h2.exceptions.ProtocolError as error:
+                raise ConnectionFault(ErrorCode(error.error_code), str(error)) from None
+            return
+        if self._spoiled:
+            ends = frames.END_STREAM
+        self._feed(frames.build(frames.HEADERS, frames.END_HEADERS | ends, stream_id, block))
+        if dependency is not None:
+            self._connection.on_priority(stream_id, dependency)
+
+    def _rst_stream(self, _flags: int, stream_id: int, frame: bytes, now: float) -> None:
+        if stream_id in self._streams:
+            self._abuse.reset(now)
+        else:
+            self._abuse.control(now)
+            if self._is_idle(stream_id):
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "RST_STREAM on an idle stream")
+        self._feed(frame)
+
+    def _settings(self, flags: int, _stream_id: int, frame: bytes, now: float) -> None:
+        is_ack = flags & frames.ACK
+        self._abuse.control(now, 1 if is_ack else 10)
+        if is_ack and len(frame) > frames.HEADER_SIZE:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS ack with a payload")
+        for offset in range(frames.HEADER_SIZE, len(frame) - 5, 6):
+            # the one setting that h2 does not know
+            setting, value = frame[offset + 1], frame[offset + 2 : offset + 6]
+            if setting == _NO_RFC7540_PRIORITIES and int.from_bytes(value, "big") > 1:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "neither 0 nor 1")
+        self._feed(frame)
+
+    def _ping(self, _flags: int, _stream_id: int, frame: bytes, now: float) -> None:
+        self._abuse.control(now)
+        self._feed(frame)
+
+    def _push_promise(self, _flags: int, _stream_id: int, _frame: bytes, _now: float) -> None:
+        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "clients do not push")
+
+    def _goaway(self, _flags: int, stream_id: int, frame: bytes, now: float) -> None:
+        self._abuse.control(now)
+        if stream_id:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "GOAWAY on a stream")
+        if len(frame) < frames.HEADER_SIZE + 8:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY too short")
+        self._connection.on_goaway()
+
+    def _window_update(self, _flags: int, stream_id: int, frame: bytes, now: float) -> None:
+        self._abuse.window_update(now)
+        is_zero = len(frame) == frames.HEADER_SIZE + 4 and not frames.payload_long(frame)
+        if stream_id not in self._streams:
+            if stream_id and self._is_idle(stream_id):
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE on an idle stream")
+            if stream_id and is_zero:
+                return  # of a stream that is gone
+        elif is_zero:
+            self._connection.stream_error(stream_id, ErrorCode.PROTOCOL_ERROR, "zero increment")
+            return
+        if len(frame) == frames.HEADER_SIZE + 4 and frame[frames.HEADER_SIZE] & 0x80:
+            # a reserved bit, which h2 would take for a part of the number
+            frame = frames.window_update(stream_id, frames.payload_long(frame))
+        self._feed(frame)
+
+    def _priority(self, _flags: int, stream_id: int, frame: bytes, now: float) -> None:
+        """Check it, and tell the scheduler; ``h2`` would take some of these for fatal."""
+        self._abuse.priority(now)
+        if not stream_id:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PRIORITY without a stream")
+        if len(frame) != frames.HEADER_SIZE + 5:
+            self._priority_error(stream_id, ErrorCode.FRAME_SIZE_ERROR, now)
+        elif frames.payload_long(frame) == stream_id:
+            self._priority_error(stream_id, ErrorCode.PROTOCOL_ERROR, now)
+        else:
+            exclusive = frame[frames.HEADER_SIZE] >= 0x80
+            self._connection.on_priority(
+                stream_id, Dependency(frames.payload_long(frame), frame[-1] + 1, exclusive)
+            )
+
+    def _priority_error(self, stream_id: int, code: ErrorCode, now: float) -> None:
+        if stream_id in self._streams:
+            self._connection.stream_error(stream_id, code, "invalid PRIORITY")
+        elif self._is_idle(stream_id):  # which cannot be reset (RFC 9113 §6.4)
+            raise ConnectionFault(code, "invalid PRIORITY")
+        else:
+            self._abuse.reset(now)
+            self._write(frames.rst_stream(stream_id, code))
+
+    def _priority_update(self, _flags: int, stream_id: int, frame: bytes, now: float) -> None:
+        self._abuse.priority(now)
+        if stream_id:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PRIORITY_UPDATE on a stream")
+        if len(frame) < frames.HEADER_SIZE + 4:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY_UPDATE too short")
+        prioritized, priority = parse_priority_update(frame[frames.HEADER_SIZE :])
+        if not prioritized or (prioritized % 2 == 0 and self._is_idle(prioritized)):
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PRIORITY_UPDATE of no stream")
+        self._connection.on_priority(prioritized, priority)
+
+    def _is_idle(self, stream_id: int) -> bool:
+        library = self._h2
+        if stream_id % 2:
+            return stream_id > library.highest_inbound_stream_id
+        return stream_id > library.highest_outbound_stream_id
+
+    # ---- h2's events ---------------------------------------------------------------------
+
+    def _on_fields(self, event: h2.events.RequestReceived | h2.events.TrailersReceived) -> None:
+        assert event.stream_id is not None
+        self._connection.on_fields(
+            event.stream_id,
+            self._decoder.decoded,
+            event.stream_ended is not None,
+            spoiled=self._spoiled == event.stream_id,
+        )
+
+    def _on_data(self, event: h2.events.DataReceived) -> None:
+        assert event.stream_id is not None
+        assert event.data is not None
+        assert event.flow_controlled_length is not None
+        self._connection.on_data(
+            event.stream_id,
+            event.data,
+            event.flow_controlled_length,
+            event.stream_ended is not None,
+        )
+
+    def _on_reset(self, event: h2.events.StreamReset) -> None:
+        assert event.stream_id is not None
+        if event.remote_reset:
+            self._connection.on_reset(event.stream_id)
+        else:
+            self._remember_cut(event.stream_id)
+            self._connection.on_stream_error(event.stream_id, "stream error")
+
+    def _on_window(self, event: h2.events.WindowUpdated) -> None:
+        self._connection.on_window(event.stream_id or 0)
+
+    def _on_settings(self, _event: h2.events.RemoteSettingsChanged) -> None:
+        self._connection.on_settings()
+
+    def _on_settings_acknowledged(self, _event: h2.events.SettingsAcknowledged) -> None:
+        self._connection.on_settings_acknowledged()
+
+    def _on_ping_acknowledged(self, event: h2.events.PingAckReceived) -> None:
+        self._connection.on_ping_acknowledged(event.ping_data or b"")
+
+    # ---- commands ------------------------------------------------------------------------
+
+    @property
+    def max_frame_size(self) -> int:
+        return self._h2.max_outbound_frame_size
+
+    @property
+    def connection_window(self) -> int:
+        return self._h2.outbound_flow_control_window
+
+    def stream_window(self, stream_id: int) -> int:
+        return self._h2.streams[stream_id].outbound_flow_control_window
+
+    @property
+    def allows_push(self) -> bool:
+        return bool(self._h2.remote_settings.enable_push)
+
+    @property
+    def max_peer_streams(self) -> int:
+        return self._h2.remote_settings.max_concurrent_streams
+
+    def send_headers(self, stream_id: int, block: Headers, end_stream: bool) -> None:
+        if stream_id % 2 == 0 and block[0][0] == b":status" and block[0][1] < b"200":
+            return  # h2 has no informational responses to promised requests
+        self._h2.send_headers(stream_id, block, end_stream)
+
+    def send_data(self, stream_id: int, data: bytes, end_stream: bool) -> None:
+        self._h2.send_data(stream_id, data, end_stream)
+        self._abuse.data_sent()
+
+    def push(self, stream_id: int, block: Headers) -> int | None:
+        try:
+            promised = self._h2.get_next_available_stream_id()
+        except h2.exceptions.NoAvailableStreamIDError:
+            return None
+        self._h2.push_stream(stream_id, promised, block)
+        return promised
+
+    def reset(self, stream_id: int, code: ErrorCode) -> None:
+        self._remember_cut(stream_id)
+        self._h2.reset_stream(stream_id, code)
+
+    def _remember_cut(self, stream_id: int) -> None:
+        self._cut[stream_id] = None
+        if len(self._cut) > _MAX_CUT:
+            del self._cut[next(iter(self._cut))]
+
+    def open_window(self, stream_id: int, increment: int) -> None:
+        self._h2.increment_flow_control_window(increment, stream_id or None)
+
+    def ping(self, payload: bytes) -> None:
+        self._h2.ping(payload)
+
+    def goaway(self, last_stream_id: int, code: ErrorCode) -> None:
+        """Not by ``h2``, which would take it for the end."""
+        self._write(frames.goaway(last_stream_id, code))
+
+    def _write(self, frame: bytes) -> None:
+        self._written.append(self._h2.data_to_send())
+        self._written.append(frame)
+
+    def data_to_send(self) -> bytes:
+        data = self._h2.data_to_send()
+        if self._written:
+            data = b"".join((*self._written, data))
+            self._written.clear()
+        return data
+
+
+def make_connection(
+    limits: Limits,
+    options: HTTP2Options,
+    defaults: ResponseDefaults,
+    scheme: str,
+    now: float,
+    upgrade: tuple[bytes, RequestReceived] | None = None,
+) -> HTTP2Connection:
+    """See ``negotiate.MakeHTTP2``."""
+    return HTTP2Connection(H2Session, limits, options, defaults, scheme, now, upgrade)

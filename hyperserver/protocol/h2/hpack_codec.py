@@ -1,0 +1,163 @@
+"""HPACK between the ``h2`` library and us.
+
+``h2`` calls these in place of the ``hpack`` package's own decoder and encoder. Two reasons:
+
+* Field sections are ours to judge. ``h2`` ends the connection over a request that only its stream
+  deserves to lose, so the decoder keeps what it decoded for the engine and shows ``h2`` nothing.
+* Clients and applications repeat themselves. A block that changed nothing in the dynamic table
+  will, as long as that table stays as it is, mean the same again; looking it up costs a tenth of
+  decoding or encoding it again.
+"""
+
+from __future__ import annotations
+
+import hpack
+from h2.errors import ErrorCodes
+from h2.exceptions import ProtocolError
+from hpack import NeverIndexedHeaderTuple
+from hpack.hpack import encode_integer
+from hpack.table import HeaderTable
+
+from hyperserver.protocol.events import Headers
+
+#: Blocks remembered for a connection, and the size of the largest worth it.
+_MAX_MEMO = 64
+_MAX_BLOCK = 2048
+#: A peer's SETTINGS_HEADER_TABLE_SIZE may ask us to hold any amount; we hold this much.
+_MAX_ENCODER_TABLE = 4096
+#: Fields that are sent as literals which nobody keeps. The first are secrets, which must not be found
+#: by guessing at compressed sizes (RFC 7541 §7.1.3); the others differ from message to message and
+#: would only push out of the table what does not.
+_NEVER_INDEXED = frozenset(
+    (
+        b"set-cookie",
+        b"authorization",
+        b"proxy-authorization",
+        b"cookie",
+        b"content-length",
+        b"content-range",
+        b"etag",
+        b"last-modified",
+        b"location",
+        b"age",
+    )
+)
+
+
+class CompressionError(ProtocolError):
+    """The block cannot be decoded: the connection is lost (RFC 9113 §4.3)."""
+
+    error_code = ErrorCodes.COMPRESSION_ERROR
+
+
+class _Mark:
+    """The state of a dynamic table, to be compared: entries are only ever added at its front."""
+
+    __slots__ = ("_length", "_maxsize", "_newest", "_table")
+
+    def __init__(self, table: HeaderTable) -> None:
+        self._table = table
+        self._maxsize = table.maxsize
+        self._length = len(table.dynamic_entries)
+        self._newest = table.dynamic_entries[0] if self._length else None
+
+    def holds(self) -> bool:
+        entries = self._table.dynamic_entries
+        return (
+            len(entries) == self._length
+            and (entries[0] if entries else None) is self._newest
+            and self._table.maxsize == self._maxsize
+        )
+
+
+class FieldDecoder:
+    """Stands for ``hpack.Decoder``; ``decoded`` is the last field section."""
+
+    def __init__(self, max_list_size: int) -> None:
+        self._decoder = hpack.Decoder(max_list_size)
+        self._memo: dict[bytes, Headers] = {}
+        self.decoded: Headers = []
+        #: ``h2`` sets this to the limit that we announce. Ours is the larger one given above: what
+        #: lies between is answered, and only what exceeds both ends the connection.
+        self.max_header_list_size = max_list_size
+        self.max_allowed_table_size = self._decoder.max_allowed_table_size
+
+    def decode(self, block: bytes, raw: bool = True) -> Headers:
+        """Decode for the engine; what is returned is for ``h2``, and empty."""
+        known = self._memo.get(block)
+        if known is not None:
+            self.decoded = known
+            return []
+        mark = _Mark(self._decoder.header_table)
+        try:
+            decoded = self._decoder.decode(block, raw=True)
+        except hpack.OversizedHeaderListError:
+            raise
+        except (hpack.HPACKError, IndexError, TypeError, ValueError) as error:
+            raise CompressionError(str(error)) from error
+        self.decoded = [(bytes(name), bytes(value)) for name, value in decoded]
+        if not mark.holds():
+            self._memo.clear()
+        elif len(block) <= _MAX_BLOCK:
+            if len(self._memo) >= _MAX_MEMO:
+                self._memo.clear()
+            self._memo[bytes(block)] = self.decoded
+        return []
+
+
+class FieldEncoder:
+    """Stands for ``hpack.Encoder``."""
+
+    def __init__(self) -> None:
+        self._encoder = hpack.Encoder()
+        self._memo: dict[tuple[tuple[bytes, bytes], ...], bytes] = {}
+        self._sizes: list[int] = []  # of the table, since the last block
+
+    @property
+    def header_table_size(self) -> int:
+        return self._encoder.header_table_size
+
+    @header_table_size.setter
+    def header_table_size(self, size: int) -> None:
+        """The peer has set its limit: use that much, or what we are willing to hold."""
+        size = min(size, _MAX_ENCODER_TABLE)
+        table = self._encoder.header_table
+        if size != table.maxsize or self._sizes:
+            table.maxsize = size
+            self._sizes.append(size)
+            self._memo.clear()
+
+    def _size_updates(self) -> bytes:
+        """The smallest size since the last block, and the final one (RFC 7541 §4.2)."""
+        table = self._encoder.header_table
+        table.resized = False  # hpack itself loses a size that was set in between
+        self._encoder.table_size_changes.clear()
+        sizes = dict.fromkeys((min(self._sizes), self._sizes[-1]))
+        self._sizes.clear()
+        updates = b""
+        for size in sizes:
+            number = encode_integer(size, 5)
+            number[0] |= 0x20
+            updates += bytes(number)
+        return updates
+
+    def encode(self, headers: Headers) -> bytes:
+        key = tuple(headers)
+        known = self._memo.get(key)
+        if known is not None:
+            return known
+        updates = self._size_updates() if self._sizes else b""
+        mark = _Mark(self._encoder.header_table)
+        block: bytes = updates + self._encoder.encode(
+            [
+                NeverIndexedHeaderTuple(*field) if field[0] in _NEVER_INDEXED else field
+                for field in headers
+            ]
+        )
+        if updates or not mark.holds():
+            self._memo.clear()
+        elif len(block) <= _MAX_BLOCK:
+            if len(self._memo) >= _MAX_MEMO:
+                self._memo.clear()
+            self._memo[key] = block
+        return block

@@ -1,0 +1,110 @@
+"""Response bytes on their way out: they wait on their streams for credit and for their turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hyperserver.protocol.h2.scheduler import Scheduler
+from hyperserver.protocol.h2.session import Session
+from hyperserver.protocol.h2.streams import Stream
+from hyperserver.protocol.interface import HIGH_WATER
+
+
+class Outbound:
+    """Cuts DATA frames as the transport asks for them, not before: so a stream of more urgency can
+    still go first, and PING goes before all.
+
+    ``waiting`` counts the streams with bytes. ``on_ended`` is told of a stream whose END_STREAM has
+    been written, ``on_writable`` of one that has fallen below the high-water mark.
+    """
+
+    __slots__ = ("_on_ended", "_on_writable", "_scheduler", "_session", "_streams", "waiting")
+
+    def __init__(
+        self,
+        session: Session,
+        scheduler: Scheduler,
+        streams: dict[int, Stream],
+        on_ended: Callable[[Stream], None],
+        on_writable: Callable[[int], None],
+    ) -> None:
+        self._session = session
+        self._scheduler = scheduler
+        self._streams = streams
+        self._on_ended = on_ended
+        self._on_writable = on_writable
+        self.waiting = 0
+
+    def queue(self, stream: Stream, data: bytes) -> None:
+        if not stream.queued:
+            self.waiting += 1
+        stream.queue(data)
+        self._scheduler.push(stream.id)
+
+    def end(self, stream: Stream) -> None:
+        """Nothing more is queued after this: END_STREAM, with trailers if there are any."""
+        stream.end_queued = True
+        if not stream.queued:
+            self._write_end(stream)
+
+    def drop(self, stream: Stream) -> None:
+        """The stream is gone."""
+        self._scheduler.close(stream.id)
+        if stream.queued:
+            self.waiting -= 1
+            stream.drop_queue()
+
+    def window_opened(self, stream_id: int) -> None:
+        """Credit has come for a stream, or with 0 perhaps for all."""
+        if stream_id:
+            stream = self._streams.get(stream_id)
+            if stream is not None and stream.queued:
+                self._scheduler.push(stream_id)
+        elif self.waiting:
+            for stream in self._streams.values():
+                if stream.queued:
+                    self._scheduler.push(stream.id)
+
+    def write_frames(self) -> bool:
+        """Write what windows allow, about a high-water mark of it; whether more may follow."""
+        session = self._session
+        sent = 0
+        while sent < HIGH_WATER and session.connection_window > 0:
+            stream_id = self._scheduler.pop()
+            if stream_id is None:
+                return False
+            sent += self._write_frame(self._streams[stream_id])
+        return sent >= HIGH_WATER
+
+    def _write_frame(self, stream: Stream) -> int:
+        """One DATA frame, as large as the windows allow; its size."""
+        session = self._session
+        before = stream.queued
+        size = min(
+            before,
+            session.max_frame_size,
+            session.stream_window(stream.id),
+            session.connection_window,
+        )
+        if size <= 0:
+            return 0  # it is pushed again when its window opens
+        ends = size == before and stream.end_queued and not stream.trailers
+        session.send_data(stream.id, stream.take(size), ends)
+        if before > HIGH_WATER >= stream.queued:
+            self._on_writable(stream.id)
+        if stream.queued:
+            self._scheduler.push(stream.id)
+            return size
+        self.waiting -= 1
+        if ends:
+            self._on_ended(stream)
+        elif stream.end_queued:
+            self._write_end(stream)
+        return size
+
+    def _write_end(self, stream: Stream) -> None:
+        if stream.trailers:
+            self._session.send_headers(stream.id, stream.trailers, end_stream=True)
+        else:
+            self._session.send_data(stream.id, b"", end_stream=True)
+        self._on_ended(stream)

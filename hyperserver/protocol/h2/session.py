@@ -1,0 +1,51 @@
+"""What an HTTP/2 library has to offer a connection: frames, HPACK, stream states, windows."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from hyperserver.protocol.events import Headers
+from hyperserver.protocol.h2.frames import ErrorCode
+
+
+class Session(Protocol):
+    """Calls the ``on_`` methods of its connection while it receives."""
+
+    #: Counts frames outside of field blocks: it stands still while one is being received.
+    progress: int
+
+    @property
+    def is_partial(self) -> bool:
+        """The preface, a frame or a field block is not complete."""
+
+    @property
+    def max_frame_size(self) -> int:
+        """The largest DATA that the peer takes."""
+
+    @property
+    def connection_window(self) -> int: ...
+    @property
+    def allows_push(self) -> bool: ...
+    @property
+    def max_peer_streams(self) -> int:
+        """How many streams the peer lets us open."""
+
+    def start(self, upgrade_settings: bytes | None = None) -> None:
+        """Write the server's preface; with the value of HTTP2-Settings after an upgrade."""
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Raises ConnectionFault, with nothing written about it."""
+
+    def stream_window(self, stream_id: int) -> int: ...
+    def send_headers(self, stream_id: int, block: Headers, end_stream: bool) -> None: ...
+    def send_data(self, stream_id: int, data: bytes, end_stream: bool) -> None: ...
+    def push(self, stream_id: int, block: Headers) -> int | None:
+        """Promise a request; None where stream ids have run out."""
+
+    def reset(self, stream_id: int, code: ErrorCode) -> None: ...
+    def open_window(self, stream_id: int, increment: int) -> None:
+        """Give credit to a stream, or with 0 to the connection."""
+
+    def ping(self, payload: bytes) -> None: ...
+    def goaway(self, last_stream_id: int, code: ErrorCode) -> None: ...
+    def data_to_send(self) -> bytes: ...

@@ -1,0 +1,53 @@
+"""The byte path on asyncio: whom it serves, and when."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+from hyperserver.config.schema import Config, Log
+from hyperserver.runtime.listeners import OpenSocket
+from hyperserver.runtime.transport_asyncio import AsyncioBackend, AsyncioTransport
+from hyperserver.runtime.worker import Worker
+
+PIPELINED = 1000
+
+
+def test_a_pipelining_client_does_not_go_before_others() -> None:
+    served: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        served.append(scope["path"])
+        await send({"type": "http.response.start", "status": 204})
+        await send({"type": "http.response.body"})
+
+    async def main() -> None:
+        worker = Worker(app, Config(log=Log(access=False)))
+        with socket.socket() as listener:
+            acceptor = worker.acceptor(OpenSocket(listener, ("127.0.0.1", 0), "", 1))
+        assert isinstance(worker.backend, AsyncioBackend)
+        loop = asyncio.get_running_loop()
+        clients: list[socket.socket] = []
+        transports: list[asyncio.Transport] = []
+        async with worker.backend.running(worker.streams):
+            for path, count in (("/greedy", PIPELINED), ("/modest", 1)):
+                ours, theirs = socket.socketpair()
+                theirs.sendall(f"GET {path} HTTP/1.1\r\nhost: a\r\n\r\n".encode() * count)
+                clients.append(theirs)
+                transport, _ = await loop.connect_accepted_socket(
+                    lambda: AsyncioTransport(acceptor), ours
+                )
+                transports.append(transport)
+            async with asyncio.timeout(20):
+                while len(served) < PIPELINED + 1:
+                    await asyncio.sleep(0)
+            for transport in transports:
+                transport.abort()
+            await asyncio.sleep(0)
+        for client in clients:
+            client.close()
+
+    asyncio.run(main())
+    assert served.count("/greedy") == PIPELINED
+    assert served.index("/modest") < 20  # a few turns of the loop, to accept and to read
