@@ -7,8 +7,16 @@ import sys
 import pytest
 
 from hyperserver.errors import ConfigError
-from hyperserver.protocol.interface import Limits, ResponseDefaults
-from hyperserver.protocol.negotiate import HTTP1_ENGINES, choose_engines, open_http1
+from hyperserver.protocol.events import ProtocolSwitched, RequestReceived
+from hyperserver.protocol.h2.frames import PREFACE, SETTINGS, build
+from hyperserver.protocol.interface import ByteConnection, HTTP2Options, Limits, ResponseDefaults
+from hyperserver.protocol.negotiate import (
+    HTTP1_ENGINES,
+    HTTP2_ENGINES,
+    Negotiator,
+    choose_engines,
+    open_http1,
+)
 
 
 @pytest.mark.parametrize("name", HTTP1_ENGINES)
@@ -47,3 +55,157 @@ def test_a_connection_begins_at_the_given_time(name: str, scheme: str) -> None:
     connection.receive_data(b"GET https://a/ HTTP/1.0\r\n\r\n", 100.0)
     (received,) = connection.events()
     assert received.scheme == scheme  # type: ignore[union-attr] # of the transport, not the target
+
+
+# ---- ways to HTTP/2 -----------------------------------------------------------------------
+
+HELLO = PREFACE + build(SETTINGS, 0, 0, b"")
+
+
+def negotiator(
+    *, protocols: tuple[str, ...] = ("h2", "http/1.1"), upgrade: bool = False
+) -> Negotiator:
+    return Negotiator(
+        choose_engines(),
+        Limits(),
+        HTTP2Options(),
+        ResponseDefaults(),
+        protocols=protocols,
+        upgrade=upgrade,
+    )
+
+
+def successor(connection: ByteConnection) -> ByteConnection:
+    (switched,) = connection.events()
+    assert isinstance(switched, ProtocolSwitched)
+    assert not switched.layered
+    return switched.connection
+
+
+@pytest.mark.parametrize("name", HTTP2_ENGINES)
+def test_an_http2_engine_is_chosen_by_name(name: str) -> None:
+    assert choose_engines("auto", name).http2_name == name
+
+
+def test_an_http2_engine_that_is_not_there() -> None:
+    with pytest.raises(ConfigError, match=r"http2\.engine"):
+        choose_engines("auto", "nonesuch")
+
+
+@pytest.mark.parametrize("size", [1, 7, 18, 19, 24, 1000])
+def test_a_preface_on_a_cleartext_connection(size: int) -> None:
+    connection = negotiator().open_cleartext(0.0)
+    rest = HELLO
+    while rest and not connection.event_queue:
+        connection.receive_data(rest[:size], 1.0)
+        rest = rest[size:]
+    engine = successor(connection)
+    assert connection.data_to_send() == b""
+    assert connection.next_timeout() is None
+    while rest:
+        engine.receive_data(rest[:size], 1.0)
+        rest = rest[size:]
+    assert engine.http_version == "2"
+    assert engine.data_to_send()[3] == SETTINGS
+    assert not engine.output_finished
+
+
+def test_a_partial_preface_is_timed() -> None:
+    connection = negotiator().open_cleartext(0.0)
+    connection.receive_data(PREFACE[:10], 5.0)
+    connection.handle_timeout(5.0 + Limits().request_head_timeout)
+    assert connection.output_finished
+
+
+@pytest.mark.parametrize(
+    "before", [b"GET / HTTP/1.1\r\nhost: a\r\n\r\n", b"PRI * HTTP/2.0\r\nhost: a\r\n\r\n"]
+)
+def test_a_preface_that_is_not_the_first_thing_is_none(before: bytes) -> None:
+    connection = negotiator().open_cleartext(0.0)
+    connection.receive_data(before + HELLO, 1.0)
+    for event in connection.events():
+        assert not isinstance(event, ProtocolSwitched)
+        if isinstance(event, RequestReceived):
+            connection.send_response(event.stream_id, 204, [], b"")
+    assert b" 505 " in connection.data_to_send()
+
+
+def test_no_http2_where_it_is_not_spoken() -> None:
+    connection = negotiator(protocols=("http/1.1",)).open_cleartext(0.0)
+    connection.receive_data(HELLO, 1.0)
+    assert b" 505 " in connection.data_to_send()
+
+
+def test_http2_alone() -> None:
+    for connection in (
+        negotiator(protocols=("h2",)).open_cleartext(0.0),
+        negotiator(protocols=("h2",)).open_tls(None, 0.0),
+    ):
+        connection.receive_data(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n", 1.0)
+        assert connection.data_to_send()[3] == SETTINGS
+        assert connection.output_finished
+
+
+@pytest.mark.parametrize(("alpn", "version"), [("h2", "2"), ("http/1.1", "1.1"), (None, "1.1")])
+def test_alpn_chooses(alpn: str | None, version: str) -> None:
+    assert negotiator().open_tls(alpn, 0.0).http_version == version
+
+
+def test_a_line_that_is_no_request_gets_no_answer() -> None:
+    connection = negotiator().open_cleartext(0.0)
+    connection.receive_data(b"INVALID CONNECTION PREFACE\r\n\r\n", 1.0)
+    assert connection.data_to_send() == b""
+    assert connection.is_closed
+
+
+H2C = (
+    b"GET /first HTTP/1.1\r\nhost: a\r\nconnection: Upgrade, HTTP2-Settings\r\n"
+    b"upgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n"
+)
+
+
+def test_an_upgrade_to_h2c() -> None:
+    connection = negotiator(upgrade=True).open_cleartext(0.0)
+    connection.receive_data(H2C + HELLO, 1.0)
+    assert connection.data_to_send().startswith(b"HTTP/1.1 101 ")
+    engine = successor(connection)
+    (request,) = engine.events()
+    assert isinstance(request, RequestReceived)
+    assert (request.stream_id, request.target, request.http_version) == (1, b"/first", "2")
+    assert request.end_stream
+    assert not engine.can_push  # as its HTTP2-Settings say
+    engine.send_response(1, 200, [], b"over HTTP/2")
+    assert engine.data_to_send().endswith(b"over HTTP/2")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"AAMAAABkAAQAoAAAAAIAAAAA", b"AAM"),  # no whole setting
+        (b"AAMAAABkAAQAoAAAAAIAAAAA", b"\xff"),
+        (b"AAMAAABkAAQAoAAAAAIAAAAA", b"AAIAAAAC"),  # ENABLE_PUSH: 2
+        (b"upgrade: h2c", b"upgrade: h3c"),
+        (b", HTTP2-Settings", b""),
+        (b"http2-settings:", b"http2-settings: AAAA\r\nhttp2-settings:"),
+        (b"HTTP/1.1", b"HTTP/1.0"),
+    ],
+)
+def test_an_upgrade_that_is_ignored(old: bytes, new: bytes) -> None:
+    connection = negotiator(upgrade=True).open_cleartext(0.0)
+    connection.receive_data(H2C.replace(old, new), 1.0)
+    (request,) = connection.events()
+    assert isinstance(request, RequestReceived)
+    assert request.http_version in {"1.0", "1.1"}
+    connection.send_response(1, 200, [], b"stays")
+    assert b"stays" in connection.data_to_send()
+
+
+def test_no_upgrade_with_a_body_or_where_it_is_off() -> None:
+    posted = H2C.replace(b"\r\n\r\n", b"\r\ncontent-length: 2\r\n\r\nok")
+    for connection, data in (
+        (negotiator(upgrade=True).open_cleartext(0.0), posted),
+        (negotiator().open_cleartext(0.0), H2C),
+        (negotiator(upgrade=True, protocols=("http/1.1",)).open_cleartext(0.0), H2C),
+    ):
+        connection.receive_data(data, 1.0)
+        assert isinstance(connection.events()[0], RequestReceived)

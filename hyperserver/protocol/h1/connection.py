@@ -200,7 +200,10 @@ class HTTP1Connection:
                 try:
                     block = self._heads.take(self._buffer)
                 except RemoteProtocolError as error:
-                    self._refuse(error)
+                    if self._successor is None or not upgrade.may_be_preface(
+                        self._buffer, self._stream_id
+                    ):
+                        self._refuse(error)
                     break
                 if block is None:
                     break

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from hyperserver.protocol.events import RequestReceived
 from hyperserver.protocol.fields import tokens
 
 #: The part of the connection preface that looks like a request head (RFC 9113 §3.4).
 _PREFACE_HEAD = b"PRI * HTTP/2.0\r\n\r\n"
+
+#: Settings are six octets each, so no padding is ever needed (RFC 7540 §3.2.1).
+_BASE64URL = re.compile(rb"[A-Za-z0-9_-]*")
 
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
 
@@ -14,6 +19,11 @@ SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade
 def is_preface(head: bytes, stream_id: int) -> bool:
     """Whether the connection began with HTTP/2's preface."""
     return stream_id == 1 and head == _PREFACE_HEAD
+
+
+def may_be_preface(head: bytearray, stream_id: int) -> bool:
+    """Whether what has come of a first head can become the preface."""
+    return stream_id == 1 and _PREFACE_HEAD.startswith(head)
 
 
 def is_foreign(head: bytes, stream_id: int) -> bool:
@@ -41,6 +51,8 @@ def http2_settings(request: RequestReceived, protocols: bytes) -> bytes | None:
         return None
     settings = [value for name, value in request.headers if name == b"http2-settings"]
     connection = [value for name, value in request.headers if name == b"connection"]
-    if len(settings) != 1 or not any(b"http2-settings" in tokens(value) for value in connection):
+    if len(settings) != 1 or not _BASE64URL.fullmatch(settings[0]):
+        return None
+    if not any(b"http2-settings" in tokens(value) for value in connection):
         return None
     return settings[0]
