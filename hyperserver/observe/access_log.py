@@ -65,10 +65,10 @@ class AccessLog:
         status: int,
         reason: str,
     ) -> None:
-        """Record a request that the server itself answered."""
+        """Record a request that the server itself answered, or with ``status`` 0 reset."""
         who = f"{client[0]}:{client[1]}" if client else "-"
         line = f"{method} {_quote(target)} HTTP/{http_version}" if method else "-"
-        self._lines.append(f'{who} "{line}" {status} 0 0.0ms refused: {reason}\n')
+        self._lines.append(f'{who} "{line}" {status or "-"} 0 0.0ms refused: {reason}\n')
         if len(self._lines) >= _BATCH:
             self.flush()
 

@@ -35,12 +35,13 @@ from hyperserver.protocol.events import (
 )
 from hyperserver.protocol.fields import ResponseFields, response_fields
 from hyperserver.protocol.h2 import messages
+from hyperserver.protocol.h2 import priority as priorities
 from hyperserver.protocol.h2.abuse import Abuse
 from hyperserver.protocol.h2.clocks import Clocks, Late
 from hyperserver.protocol.h2.frames import MAX_STREAM_ID, ConnectionFault, ErrorCode
 from hyperserver.protocol.h2.inbound import Inbound
 from hyperserver.protocol.h2.outbound import Outbound
-from hyperserver.protocol.h2.priority import Dependency, Priority, merge_priority, parse_priority
+from hyperserver.protocol.h2.priority import DEFAULT, Dependency, Priority
 from hyperserver.protocol.h2.scheduler import DependencyScheduler, Scheduler, UrgencyScheduler
 from hyperserver.protocol.h2.session import Session
 from hyperserver.protocol.h2.streams import DONE, NOT_STARTED, SENDING, Stream
@@ -172,6 +173,7 @@ class HTTP2Connection:
             return
         if self._ending == _GONE:  # the final GOAWAY has said that it will not be served
             self._session.reset(stream_id, ErrorCode.REFUSED_STREAM)
+            self._abuse.reset(self._now)
             return
         self._last_id = stream_id
         if len(self._calls) >= self._most_streams:
@@ -193,7 +195,7 @@ class HTTP2Connection:
         stream.protocol = request.protocol
         stream.content_length = request.content_length
         if request.priority is not None and self._uses_urgency and not stream.was_announced:
-            stream.priority = parse_priority(request.priority)
+            stream.priority = priorities.parse_priority(request.priority)
             self._scheduler.adjust(stream_id, stream.priority)
         self._calls.add(stream_id)
         self.event_queue.append(
@@ -226,6 +228,8 @@ class HTTP2Connection:
             stream = self._open_stream(
                 stream_id, event.method, receiving=not end_stream, authority=b""
             )
+            stream.is_released = True  # no application is called, yet it has a place until it ends
+            self._calls.add(stream_id)
             self._send_refusal(stream, error.status, error.reason)
 
     def _send_refusal(self, stream: Stream, status: int, reason: str) -> None:
@@ -311,8 +315,6 @@ class HTTP2Connection:
 
     def on_priority(self, stream_id: int, signal: Priority | Dependency) -> None:
         stream = self.streams.get(stream_id)
-        if stream is None and stream_id <= self._last_id:
-            return  # of a stream that is gone
         if stream is not None and isinstance(signal, Priority):
             stream.priority = signal
         self._scheduler.adjust(stream_id, signal)
@@ -395,7 +397,9 @@ class HTTP2Connection:
         if self._uses_urgency:
             for name, value in headers:
                 if name == b"priority":
-                    self._scheduler.adjust(stream.id, merge_priority(stream.priority, value))
+                    self._scheduler.adjust(
+                        stream.id, priorities.merge_priority(stream.priority, value)
+                    )
         return messages.response_block(status, headers, self._defaults)
 
     def send_data(self, stream_id: int, data: bytes, end_stream: bool = False) -> None:
@@ -416,7 +420,6 @@ class HTTP2Connection:
             self.output = True
 
     def _sending(self, stream_id: int) -> Stream | None:
-        """The stream, if its response is being sent; None if it is gone."""
         stream = self._find(stream_id)
         if stream is not None and (stream.response != SENDING or stream.end_queued):
             raise LocalProtocolError(f"stream {stream_id} is not in a state to send this")
@@ -429,6 +432,8 @@ class HTTP2Connection:
         if stream.protocol is None:
             raise LocalProtocolError(f"stream {stream_id} asks for no tunnel")
         stream.is_tunnel = True
+        if self._uses_urgency and stream.priority == DEFAULT:  # a share for it (RFC 9218 §10)
+            self._scheduler.adjust(stream_id, Priority(incremental=True))
         self.send_headers(stream_id, 200, headers)
 
     def push_stream(self, stream_id: int, target: bytes, headers: Headers) -> int | None:
