@@ -25,8 +25,7 @@ RESOURCES = {
     "/logo.svg": (
         b"image/svg+xml",
         b"image",
-        b'<svg xmlns="http://www.w3.org/2000/svg" width="48" height="48">'
-        b'<circle cx="24" cy="24" r="20" fill="#358"/></svg>\n',
+        b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 4 4"><circle r="4"/></svg>\n',
     ),
 }
 

@@ -22,14 +22,21 @@ class HTTP2Client:
     """
 
     def __init__(
-        self, sock: socket.socket, settings: Mapping[int, int] | None = None, *, grants: bool = True
+        self,
+        sock: socket.socket,
+        settings: Mapping[int, int] | None = None,
+        *,
+        grants: bool = True,
+        scheme: bytes = b"http",
     ) -> None:
         self.sock = sock
+        self.scheme = scheme
         sock.settimeout(PATIENCE)
         self.grants = grants
         self.writer = wire.Writer()
         self.reader = Reader()
         self.bodies: defaultdict[int, bytearray] = defaultdict(bytearray)
+        self.pongs: list[bytes] = []
         self.ended = False
         #: What the server lets us send; a stream has as much as the server's settings say.
         self._credit = wire.DEFAULT_WINDOW
@@ -67,7 +74,9 @@ class HTTP2Client:
                         reply += self._grant(frame.stream_id, len(frame.content))
             elif isinstance(frame, Settings) and not frame.ack:
                 reply += wire.settings_ack()
-            elif isinstance(frame, Ping) and not frame.ack:
+            elif isinstance(frame, Ping) and frame.ack:
+                self.pongs.append(frame.payload)
+            elif isinstance(frame, Ping):
                 reply += wire.ping(frame.payload, ack=True)
             elif isinstance(frame, Window):
                 if frame.stream_id:
@@ -100,7 +109,7 @@ class HTTP2Client:
     def open(self, method: bytes, target: str, *fields: Field, end: bool) -> int:
         """The id of a new stream."""
         stream_id = self.writer.next_id
-        head = wire.head(method, target.encode(), *fields, scheme=b"http", authority=b"test")
+        head = wire.head(method, target.encode(), *fields, scheme=self.scheme, authority=b"test")
         self.send(self.writer.headers(stream_id, head, end))
         return stream_id
 
@@ -137,6 +146,12 @@ class HTTP2Client:
 
     def reset(self, stream_id: int, error: int = wire.CANCEL) -> None:
         self.send(wire.reset(stream_id, error))
+
+    def ping(self) -> None:
+        """A round trip: what the server had to say until now has come."""
+        count = len(self.pongs) + 1
+        self.send(wire.ping(b"%08d" % count))
+        self.until(lambda: len(self.pongs) == count, "an answer to a ping")
 
     # ---- answers -------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
+from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -38,7 +39,7 @@ LIMITS = Limits(
     max_head_size=2_000,
     max_target_size=60,
     max_fields=12,
-    max_body_size=40_000,
+    max_body_size=8_000,
     keep_alive_timeout=60,
 )
 OPTIONS = HTTP2Options(
@@ -50,13 +51,29 @@ OPTIONS = HTTP2Options(
 
 # ---- a grammar of sessions, good and nearly good ------------------------------------------
 
-ids = st.sampled_from([1, 3, 5, 7, 9, 11])
 any_ids = st.sampled_from([0, 1, 2, 3, 4, 5, 7, 99, 2**31 - 1])
 numbers = st.sampled_from([0, 1, 5, 100, 16_384, 65_535, 2**31 - 1, 2**31, 2**32 - 1])
-contents = st.sampled_from([b"", b"x", b"hello", bytes(1_000), bytes(16_384)])
+contents = st.sampled_from([b"", b"x", b"hello", bytes(100), bytes(3_000)])
 pads = st.sampled_from([None, None, None, 0, 1, 255])
+choices = st.integers(0, 5)
 
+T = TypeVar("T")
 Step = Callable[[Writer], bytes]
+
+
+def weighted(*strategies: st.SearchStrategy[T]) -> st.SearchStrategy[T]:
+    """Each as likely as the others; ``one_of`` would count the branches within branches."""
+    return st.integers(0, len(strategies) - 1).flatmap(lambda n: strategies[n])
+
+
+def on(build: Callable[..., bytes], choice: int, *arguments: object) -> Step:
+    """A frame on one of the streams that the client has opened, if there is one."""
+
+    def step(writer: Writer) -> bytes:
+        count = min(writer.next_id, 99) // 2
+        return build(1 + 2 * (choice % count), *arguments) if count else b""
+
+    return step
 
 
 def requests() -> st.SearchStrategy[Fields]:
@@ -96,63 +113,78 @@ def requests() -> st.SearchStrategy[Fields]:
         good,
         odd,
     )
-    return st.one_of(
-        good,
-        good,
-        bad,
-        st.just(wire.websocket()),
-        st.just(head(b"CONNECT", None, scheme=None)),
-        st.just(head(authority=None)),
-        st.just(head(b"GET", None)),
-        st.just(head(b"GET", b"/" + b"x" * 80)),
+    refused = st.sampled_from(
+        [
+            head(b"CONNECT", None, scheme=None),
+            head(authority=None),
+            head(b"GET", None),
+            head(b"GET", b"/" + b"x" * 80),
+        ]
     )
+    return weighted(good, good, good, good, good, bad, refused, st.just(wire.websocket()))
 
 
 def heads(stream_ids: st.SearchStrategy[int]) -> st.SearchStrategy[Step]:
+    """Requests on streams of these ids; 0 is the next one."""
+
     def step(stream_id: int, fields: Fields, end: bool, pad: int | None, split: int) -> Step:
-        return lambda writer: writer.headers(stream_id, fields, end, pad=pad, split=split)
+        return lambda writer: writer.headers(
+            stream_id or writer.next_id, fields, end, pad=pad, split=split
+        )
 
     splits = st.sampled_from([16_000, 16_000, 16_000, 20, 100])
     return st.builds(step, stream_ids, requests(), st.booleans(), pads, splits)
+
+
+def on_opened(
+    build: Callable[..., bytes], *arguments: st.SearchStrategy[object]
+) -> st.SearchStrategy[Step]:
+    return st.builds(lambda *drawn: on(build, *drawn), choices, *arguments)
+
+
+def trailers(choice: int, fields: Fields) -> Step:
+    return lambda writer: on(writer.headers, choice, fields, True)(writer)
 
 
 def constant(octets: bytes) -> Step:
     return lambda writer: octets
 
 
-def trailers(stream_id: int, fields: Fields) -> Step:
-    return lambda writer: writer.headers(stream_id, fields, end=True)
-
-
-steps = st.one_of(
-    heads(ids),
-    heads(ids),
-    heads(any_ids),
-    st.builds(trailers, ids, st.sampled_from([[], [(b"x", b"y")], [(b":path", b"/")]])),
-    st.builds(wire.data, ids, contents, st.booleans(), pads).map(constant),
-    st.builds(wire.data, ids, contents, st.booleans(), pads).map(constant),
-    st.one_of(
-        st.builds(wire.data, any_ids, contents, st.booleans(), pads),
-        st.builds(wire.reset, ids, st.sampled_from([0, 8, 99])),
-        st.builds(wire.reset, any_ids),
-        st.builds(wire.window_update, any_ids, numbers),
-        st.builds(wire.window_update, ids, st.sampled_from([1, 100, 70_000])),
-        st.builds(wire.priority, any_ids, any_ids),
-        st.builds(
-            wire.priority_update, any_ids, st.sampled_from([b"u=1", b"i", b"u=9", b"\xff", b""])
-        ),
-        st.builds(wire.settings, st.dictionaries(st.integers(0, 10), numbers, max_size=2)),
-        st.builds(wire.ping, st.sampled_from([b"12345678", b"12345678", b"1234567"])),
-        st.builds(wire.goaway, any_ids, st.sampled_from([0, 2, 99])),
-        st.just(wire.settings_ack()),
-        st.builds(frame, st.integers(0, 20), any_ids, st.binary(max_size=12), st.integers(0, 255)),
-        st.builds(
-            lambda kind, length: frame(kind, 1, b"", length=length),
-            st.integers(0, 20),
-            st.sampled_from([1, 4, 5, 16_385, 2**24 - 1]),
-        ),
-    ).map(constant),
+good_frames: st.SearchStrategy[Step] = st.one_of(
+    on_opened(wire.data, contents, st.booleans(), pads),
+    on_opened(wire.data, contents, st.booleans(), pads),
+    st.builds(trailers, choices, st.sampled_from([[], [(b"x", b"y")], [(b":path", b"/")]])),
+    on_opened(wire.reset, st.sampled_from([0, 8, 99])),
+    on_opened(wire.window_update, st.sampled_from([1, 100, 70_000])),
+    on_opened(wire.priority_update, st.sampled_from([b"u=1", b"i", b"u=9", b"\xff", b""])),
+    on_opened(wire.priority, any_ids),
+    st.just(constant(wire.window_update(0, 50_000))),
+    st.just(constant(wire.ping())),
+    st.sampled_from([{1: 0}, {1: 100}, {2: 0}, {3: 1}, {4: 0}, {4: 100_000}, {5: 20_000}, {}]).map(
+        lambda values: constant(wire.settings(values))
+    ),
 )
+odd_frames = st.one_of(
+    st.builds(wire.data, any_ids, contents, st.booleans(), pads),
+    st.builds(wire.reset, any_ids),
+    st.builds(wire.window_update, any_ids, numbers),
+    st.builds(wire.priority, any_ids, any_ids),
+    st.builds(wire.priority_update, any_ids, st.just(b"u=1")),
+    st.builds(wire.settings, st.dictionaries(st.integers(0, 10), numbers, max_size=2)),
+    st.builds(wire.ping, st.sampled_from([b"12345678", b"1234567"]), st.booleans()),
+    st.builds(wire.goaway, any_ids, st.sampled_from([0, 2, 99])),
+    st.just(wire.settings_ack()),
+    st.builds(frame, st.integers(0, 20), any_ids, st.binary(max_size=12), st.integers(0, 255)),
+    st.builds(
+        lambda kind, length: frame(kind, 1, b"", length=length),
+        st.integers(0, 20),
+        st.sampled_from([1, 4, 5, 16_385, 2**24 - 1]),
+    ),
+).map(constant)
+
+
+good_steps = weighted(heads(st.just(0)), heads(st.just(0)), good_frames, good_frames, good_frames)
+steps = weighted(good_steps, good_steps, good_steps, good_steps, odd_frames, heads(any_ids))
 
 
 def written(session: Sequence[Step]) -> bytes:
@@ -161,7 +193,10 @@ def written(session: Sequence[Step]) -> bytes:
     return opening + b"".join(step(writer) for step in session)
 
 
-sessions = st.lists(steps, min_size=1, max_size=15).map(written)
+sessions = st.one_of(
+    st.lists(good_steps, min_size=5, max_size=40).map(written),
+    st.lists(steps, min_size=1, max_size=20).map(written),
+)
 
 
 @st.composite

@@ -166,7 +166,7 @@ H2C = (
 
 def test_an_upgrade_to_h2c() -> None:
     connection = negotiator(upgrade=True).open_cleartext(0.0)
-    connection.receive_data(H2C + HELLO, 1.0)
+    connection.receive_data(H2C, 1.0)
     assert connection.data_to_send().startswith(b"HTTP/1.1 101 ")
     engine = successor(connection)
     (request,) = engine.events()
@@ -175,6 +175,10 @@ def test_an_upgrade_to_h2c() -> None:
     assert request.end_stream
     assert not engine.can_push  # as its HTTP2-Settings say
     engine.send_response(1, 200, [], b"over HTTP/2")
+    assert not engine.data_to_send().endswith(
+        b"over HTTP/2"
+    )  # until the client has taken over, too
+    engine.receive_data(HELLO, 1.0)
     assert engine.data_to_send().endswith(b"over HTTP/2")
 
 

@@ -33,7 +33,6 @@ from hyperserver.protocol.events import (
     StreamWritable,
     TrailersReceived,
 )
-from hyperserver.protocol.fields import ResponseFields, response_fields
 from hyperserver.protocol.h2 import messages
 from hyperserver.protocol.h2 import priority as priorities
 from hyperserver.protocol.h2.abuse import Abuse
@@ -114,6 +113,9 @@ class HTTP2Connection:
         self._orphans: set[int] = set()
         self._pushed = 0
         self._last_id = 0
+        #: After an upgrade, DATA waits for the client's preface: clients may have little room for
+        #: what comes with the 101.
+        self._greeted = upgrade is None
         self._waited = 0  # streams with bytes that were left when output was last taken
         self._clocks = Clocks(limits, options, now)
 
@@ -325,6 +327,7 @@ class HTTP2Connection:
 
     def on_settings(self) -> None:
         """The client's SETTINGS, by which windows may have grown."""
+        self._greeted = True
         self._clocks.greeted()
         self.on_window(0)
 
@@ -350,16 +353,13 @@ class HTTP2Connection:
         return stream
 
     def send_informational(self, stream_id: int, status: int, headers: Headers) -> None:
-        if not 100 <= status <= 199 or status == 101:
-            raise LocalProtocolError(f"status {status} is not an informational response")
+        block = messages.informational_block(status, headers)
         stream = self._find(stream_id)
         if stream is None:
             return
         if stream.response != NOT_STARTED:
             raise LocalProtocolError(f"stream {stream_id} has its final response already")
-        self._session.send_headers(
-            stream_id, messages.informational_block(status, headers), end_stream=False
-        )
+        self._session.send_headers(stream_id, block, end_stream=False)
         self.output = True
 
     def send_headers(
@@ -388,10 +388,7 @@ class HTTP2Connection:
     def _begin_response(self, stream: Stream, status: int, headers: Headers) -> Headers:
         if stream.response != NOT_STARTED:
             raise LocalProtocolError(f"stream {stream.id} has its response already")
-        if status < 200:
-            raise LocalProtocolError(f"status {status} does not begin a final response")
-        if type(headers) is not ResponseFields:
-            headers = response_fields(headers)
+        block = messages.response_block(status, headers, self._defaults)
         stream.response = SENDING
         stream.has_content = messages.has_content(stream.method, status)
         if self._uses_urgency:
@@ -400,7 +397,7 @@ class HTTP2Connection:
                     self._scheduler.adjust(
                         stream.id, priorities.merge_priority(stream.priority, value)
                     )
-        return messages.response_block(status, headers, self._defaults)
+        return block
 
     def send_data(self, stream_id: int, data: bytes, end_stream: bool = False) -> None:
         stream = self._sending(stream_id)
@@ -529,6 +526,7 @@ class HTTP2Connection:
         self._clocks.going = True
         if not self.streams:
             self._end_round_trip()
+            self._close()  # nothing is under way that could be lost
             return
         self._session.goaway(MAX_STREAM_ID, ErrorCode.NO_ERROR)
         self._session.ping(_GOAWAY_PING)
@@ -597,7 +595,7 @@ class HTTP2Connection:
         return 0 if stream is None else stream.queued
 
     def data_to_send(self) -> bytes:
-        more = self._outbound.waiting > 0 and self._outbound.write_frames()
+        more = self._outbound.waiting > 0 and self._greeted and self._outbound.write_frames()
         self._collect()
         data = b"".join(self._out)
         self._out.clear()

@@ -194,8 +194,15 @@ def _check_name(name: bytes) -> None:
     _known_names.add(name)
 
 
-def response_block(status: int, headers: ResponseFields, defaults: ResponseDefaults) -> Headers:
-    """A final response's field section; what is specific to a connection is dropped."""
+def response_block(status: int, headers: Headers, defaults: ResponseDefaults) -> Headers:
+    """A final response's field section; what is specific to a connection is dropped.
+
+    Raises LocalProtocolError.
+    """
+    if status < 200:
+        raise LocalProtocolError(f"status {status} does not begin a final response")
+    if not isinstance(headers, ResponseFields):
+        headers = fields.response_fields(headers)
     block: Headers = [_STATUSES.get(status) or (b":status", b"%d" % status)]
     date = defaults.date
     server = defaults.server
@@ -221,6 +228,9 @@ def response_block(status: int, headers: ResponseFields, defaults: ResponseDefau
 
 
 def informational_block(status: int, headers: Headers) -> Headers:
+    """A 1xx response's field section (RFC 9110 §15.2). Raises LocalProtocolError."""
+    if not 100 <= status <= 199 or status == 101:
+        raise LocalProtocolError(f"status {status} is not an informational response")
     return [_STATUSES[status], *headers]
 
 
