@@ -168,7 +168,7 @@ class HTTP2:
         maximum=2**31 - 1,
     )
     connection_window: int = setting(
-        17_825_792,
+        25_165_824,
         "Bytes of request bodies that one connection may make us hold. With room for the initial "
         "windows of all streams, applications that do not read stall no others.",
         unit="size",

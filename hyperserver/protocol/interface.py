@@ -47,14 +47,14 @@ class HTTP2Options:
     An upload can move one window per round trip: 64 KiB, HTTP/2's default, would hold a path of
     100 ms to 5 Mbit/s. A stream begins with ``initial_window`` and, while the application keeps
     up, grows to ``stream_window`` (80 Mbit/s on that path). ``connection_window`` has room for
-    the initial windows of all streams and one that has grown, so applications that do not read
+    the initial windows of all streams and for some to grow, so applications that do not read
     their bodies stall no other stream; it bounds what one connection can make us hold.
     """
 
     max_concurrent_streams: int = 128
     initial_window: int = 131_072
     stream_window: int = 1_048_576
-    connection_window: int = 17_825_792
+    connection_window: int = 25_165_824
     max_frame_size: int = 16_384
     priorities: str = "rfc9218"
     stall_timeout: float = 60.0

@@ -68,6 +68,8 @@ class Backend(Protocol):
         """
 
     def make_signal(self) -> Signal: ...
+    async def give_way(self) -> None:
+        """Let everything that is ready have its turn."""
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Call it when the tasks that are ready now have had their turn."""

@@ -283,8 +283,11 @@ class Connection:
 
     def shutdown(self) -> None:
         """Finish what is in flight, begin nothing new."""
-        self.engine.shutdown()
-        self.flush()
+        try:
+            self.engine.shutdown()
+            self.flush()
+        except Exception:  # noqa: BLE001
+            self._contain()
 
     def announce_disconnect(self) -> None:
         """Tell applications that still run that it is time to end (ASGI ``http.disconnect``)."""
@@ -299,6 +302,12 @@ class Connection:
 
     def sweep(self, now: float) -> None:
         """Called by the worker every half second: act on deadlines that have passed."""
+        try:
+            self._sweep(now)
+        except Exception:  # noqa: BLE001
+            self._contain()
+
+    def _sweep(self, now: float) -> None:
         wire = self.wire
         transport = self.transport
         if wire.output_finished:
@@ -309,11 +318,8 @@ class Connection:
             waiting = transport.unsent()
         deadline = wire.next_timeout()
         if deadline is not None and deadline <= now and not (wire.output_finished and waiting):
-            try:
-                wire.handle_timeout(now)
-                self.flush()
-            except Exception:  # noqa: BLE001
-                self._contain()
+            wire.handle_timeout(now)
+            self.flush()
         if waiting or self._stalled_since is not None:
             self._watch_writing(waiting, now)
 

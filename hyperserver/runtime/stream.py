@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from hyperserver.runtime.connection import Connection
 
 
+#: Messages that an application may send without giving others a turn: where the client takes all
+#: there is, or a HEAD is answered with a long body, nothing else would make it wait.
+_SENDS_AT_ONCE = 16
+
+
 class Stream(HTTPCycle):
     """One request with its application call.
 
@@ -23,13 +28,14 @@ class Stream(HTTPCycle):
     object because a second one would cost each request more than all that the stream adds.
     """
 
-    __slots__ = ("_signal", "connection", "started_at", "task")
+    __slots__ = ("_sends", "_signal", "connection", "started_at", "task")
 
     def __init__(self, connection: Connection, request: RequestReceived, started_at: float) -> None:
         HTTPCycle.__init__(self, connection.engine, request)  # super() is dear before 3.12
         self.connection = connection
         self.started_at = started_at
         self._signal: Signal | None = None
+        self._sends = 0
         #: What the backend runs the application as; the worker holds it by holding the stream.
         self.task: object = None
 
@@ -47,8 +53,13 @@ class Stream(HTTPCycle):
 
     async def send(self, message: Message) -> None:
         """ASGI ``send``: waits while the client takes less than the application gives."""
-        if self.take(message) and not self.connection.deliver():
-            await self._wait_for_room()
+        if self.take(message):
+            if not self.connection.deliver():
+                await self._wait_for_room()
+            self._sends += 1
+            if self._sends == _SENDS_AT_ONCE:
+                self._sends = 0
+                await self.connection.worker.backend.give_way()
 
     async def _wait_for_room(self) -> None:
         connection = self.connection

@@ -147,6 +147,9 @@ class AsyncioBackend:
             isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
         )
 
+    async def give_way(self) -> None:
+        await asyncio.sleep(0)
+
     def make_signal(self) -> AsyncioSignal:
         return AsyncioSignal(self._loop)
 

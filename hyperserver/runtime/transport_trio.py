@@ -429,6 +429,9 @@ class TrioBackend:
     def is_cancellation(self, error: BaseException) -> bool:
         return isinstance(error, trio.Cancelled) and trio.current_effective_deadline() == -math.inf
 
+    async def give_way(self) -> None:
+        await trio.lowlevel.checkpoint()
+
     def make_signal(self) -> TrioSignal:
         return TrioSignal()
 

@@ -100,7 +100,7 @@ def test_request_in_flight_is_finished(server: Server) -> None:
         assert response.headers["connection"] == "close"
         assert client.at_end()
         client.close()
-        assert assert_ends(server, 1)[0] == 0
+        assert assert_ends(server, 3)[0] == 0
     assert_lifespan_ended(server)
 
 

@@ -421,6 +421,26 @@ def test_a_priority_frame_on_oneself(h2_with: Open, priorities: str) -> None:
         assert_alive(peer)
 
 
+@pytest.mark.parametrize("priorities", ["rfc9218", "rfc7540"])
+def test_many_streams_at_once(h2_with: Open, priorities: str) -> None:
+    """More than a tree may have nodes, and all of them waiting."""
+    peer = exhaust(h2_with(options=HTTP2Options(1_500, priorities=priorities)))
+    streams = [peer.get(b"/", urgency(b"u=%d" % (n % 8))) for n in range(1_200)]
+    for stream_id in streams:
+        peer.answer(stream_id, bytes(100))
+    peer.grant(0, 1_200 * 100)
+    assert all(peer.responses[s].complete for s in streams)
+    assert not peer.connection.holds_output
+
+
+@pytest.mark.parametrize("priorities", ["rfc9218", "rfc7540"])
+def test_many_priorities_of_streams_to_come(h2_with: Open, priorities: str) -> None:
+    peer = h2_with(options=HTTP2Options(5_000, priorities=priorities))
+    for n in range(1_800):
+        peer.send(wire.priority_update(2 * n + 1_001, b"u=%d" % (n % 8)))
+    assert_alive(peer)
+
+
 # ---- RFC 7540's tree, served --------------------------------------------------------------
 
 

@@ -241,11 +241,20 @@ def test_the_body_of_a_refused_stream_is_ignored_and_credited(h2_with: Open) -> 
     assert not peer.goaways
 
 
-def test_a_place_is_free_once_the_stream_and_the_call_have_ended(h2_with: Open) -> None:
+def test_a_place_is_free_once_the_response_is_sent(h2_with: Open) -> None:
+    """What its application does afterwards the client cannot see, and is not refused for."""
+    peer = h2_with(options=HTTP2Options(max_concurrent_streams=1))
+    for _ in range(300):
+        stream_id = peer.get()
+        peer.connection.send_response(stream_id, 204, [], b"")
+        assert peer.responses[stream_id].complete
+    assert_alive(peer)
+
+
+def test_a_stream_that_was_reset_has_its_place_until_the_call_has_ended(h2_with: Open) -> None:
     peer = h2_with(options=HTTP2Options(max_concurrent_streams=1))
     stream_id = peer.get()
-    peer.connection.send_response(stream_id, 204, [], b"")
-    assert peer.responses[stream_id].complete
+    peer.reset(stream_id)
     refused = peer.get()
     assert peer.responses[refused].reset == REFUSED_STREAM
     peer.release(stream_id)

@@ -398,7 +398,9 @@ OPERATIONS = [
     "congest",
 ]
 operations = st.lists(
-    st.tuples(st.sampled_from(OPERATIONS), st.integers(0, 7), st.integers(0, 90_000)), max_size=60
+    st.tuples(st.sampled_from(OPERATIONS), st.integers(0, 7), st.integers(0, 90_000)),
+    min_size=5,
+    max_size=80,
 )
 
 

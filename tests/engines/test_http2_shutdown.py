@@ -220,6 +220,16 @@ def test_a_fault_while_draining_is_still_named(h2: Peer) -> None:
     assert h2.goaways[-1].last == stream_id
 
 
+def test_a_stalled_response_does_not_hold_up_the_end_for_ever(h2: Peer) -> None:
+    stream_id = h2.get()
+    payload = draining(h2)
+    h2.send(wire.ping(payload, ack=True))
+    h2.answer(stream_id, bytes(100_000))
+    assert not h2.over
+    h2.wait(h2.options.stall_timeout + 1)
+    assert_over(h2)
+
+
 def test_pings_and_settings_are_answered_while_draining(h2: Peer) -> None:
     stream_id = h2.get()
     payload = draining(h2)

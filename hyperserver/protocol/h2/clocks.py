@@ -110,11 +110,12 @@ class Clocks:
         return found
 
     def late_streams(
-        self, now: float, session: Session, streams: dict[int, Stream], *, may_send: bool
+        self, now: float, session: Session, streams: dict[int, Stream], *, may_send: bool, sent: int
     ) -> tuple[list[Stream], list[Stream]]:
         """``(bodies that do not come, responses that cannot go)``.
 
-        ``may_send`` says that our connection window lets the client send.
+        ``may_send`` says that our connection window lets the client send, ``sent`` how many bytes
+        of all streams have gone out.
         """
         bodies: list[Stream] = []
         stalled: list[Stream] = []
@@ -123,7 +124,7 @@ class Clocks:
             if deadline is not None and deadline <= now:
                 bodies.append(stream)
             if stream.queued:
-                stall = self._stall_deadline(stream, session, now)
+                stall = self._stall_deadline(stream, session, now, sent)
                 if stall is not None and stall <= now:
                     stalled.append(stream)
                 deadline = stall if deadline is None or (stall and stall < deadline) else deadline
@@ -155,12 +156,21 @@ class Clocks:
                 latest = min(latest, stream.deadline + n / limits.min_body_rate)
             stream.deadline = latest
 
-    def _stall_deadline(self, stream: Stream, session: Session, now: float) -> float | None:
-        """A clock runs where the client's windows hold back what is queued."""
-        if session.connection_window > 0 and session.stream_window(stream.id) > 0:
+    def _stall_deadline(
+        self, stream: Stream, session: Session, now: float, sent: int
+    ) -> float | None:
+        """A clock runs where one of the client's windows holds back what is queued; what counts as
+        progress is what that window has let pass.
+        """
+        if session.stream_window(stream.id) <= 0:
+            progress = stream.sent
+        elif session.connection_window <= 0:
+            progress = sent
+        else:
             stream.stalled_since = None
             return None
-        if stream.stalled_since is None or stream.sent - stream.sent_before >= _MIN_PROGRESS:
+        passed = progress - stream.sent_before
+        if stream.stalled_since is None or passed >= _MIN_PROGRESS or passed < 0:
             stream.stalled_since = now
-            stream.sent_before = stream.sent
+            stream.sent_before = progress
         return stream.stalled_since + self._options.stall_timeout

@@ -8,9 +8,9 @@ Three things are counted separately:
 
 * ``streams``: those on which either side still has something to say. A stream leaves when both
   sides have ended, or at a reset.
-* places against the concurrency limit: a request has one until its stream has ended *and* its
-  application's call has (``release``), so a client that opens and resets streams cannot have more
-  calls running than one that behaves.
+* places against the concurrency limit: a request has one until its response has been sent, or its
+  stream was reset *and* the application's call has returned (``release``). So a client that opens
+  and resets streams cannot have more calls running than one that behaves.
 * received bytes that the application has not taken, in ``inbound``.
 
 A connection ends in stages: a GOAWAY that names no stream, one round trip later another that names
@@ -149,6 +149,8 @@ class HTTP2Connection:
             self.wants_data = False
         if session.is_partial:
             self._clocks.touch()
+        elif partial := self.streams.get(session.partial_data):
+            self._clocks.extend_body(partial, len(data), now)
 
     def receive_eof(self, now: float) -> None:
         for stream_id in list(self.streams):
@@ -180,7 +182,7 @@ class HTTP2Connection:
         self._last_id = stream_id
         if len(self._calls) >= self._most_streams:
             self._session.reset(stream_id, ErrorCode.REFUSED_STREAM)
-            self._abuse.reset(self._now)
+            self._abuse.control(self._now)
             return
         try:
             if spoiled:
@@ -484,6 +486,7 @@ class HTTP2Connection:
 
     def _response_ended(self, stream: Stream) -> None:
         stream.response = DONE
+        stream.is_released = True  # what its application does from here on is its own affair
         if stream.receiving and stream.is_tunnel:
             return  # each side of a tunnel ends for itself (RFC 8441 §5)
         if stream.receiving:  # RFC 9113 §8.1: nobody needs the rest of the request
@@ -632,16 +635,22 @@ class HTTP2Connection:
 
     def _cut_late_streams(self, now: float) -> None:
         bodies, stalled = self._clocks.late_streams(
-            now, self._session, self.streams, may_send=self._inbound.is_open
+            now,
+            self._session,
+            self.streams,
+            may_send=self._inbound.is_open,
+            sent=self._outbound.sent,
         )
         for stream in bodies:
             self._cut_request(stream, RemoteProtocolError("request body not received in time", 408))
         if not stalled:
             return
-        if self._session.connection_window > 0:
-            for stream in stalled:
-                self._session.reset(stream.id, ErrorCode.CANCEL)
-                self._close_stream(stream.id, Late.STALLED.value)
+        for stream in stalled:
+            if self._session.stream_window(stream.id) > 0:  # it is the connection's
+                break
+            self._session.reset(stream.id, ErrorCode.CANCEL)
+            self._close_stream(stream.id, Late.STALLED.value)
+        else:
             if self.streams:
                 return
-        self._fail(ErrorCode.ENHANCE_YOUR_CALM, Late.STALLED.value)  # a client of nothing else
+        self._fail(ErrorCode.ENHANCE_YOUR_CALM, Late.STALLED.value)

@@ -76,8 +76,16 @@ class FrameReader:
 
     @property
     def is_partial(self) -> bool:
-        """The preface or a frame is not complete."""
-        return bool(self._buffer) or bool(self._preface)
+        """The preface, or a frame other than DATA, is not complete."""
+        buffer = self._buffer
+        return bool(self._preface) or (bool(buffer) and (len(buffer) < 4 or buffer[3] != DATA))
+
+    @property
+    def partial_data(self) -> int:
+        """The stream of a DATA frame that is not complete, or 0."""
+        if len(self._buffer) < HEADER_SIZE or self._buffer[3] != DATA or self._preface:
+            return 0
+        return payload_long(self._buffer, 5)
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """The frames that ``data`` completes; exhaust it before feeding more.
@@ -116,7 +124,7 @@ class FrameReader:
             self._awaited = awaited
 
 
-def payload_long(frame: bytes, offset: int = HEADER_SIZE) -> int:
+def payload_long(frame: bytes | bytearray, offset: int = HEADER_SIZE) -> int:
     """The 31-bit number at ``offset``."""
     number: int = _LONG.unpack_from(frame, offset)[0]
     return number & MAX_STREAM_ID

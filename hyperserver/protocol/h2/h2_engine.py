@@ -53,7 +53,7 @@ class _Library(h2.connection.H2Connection):
     def open_inbound_streams(self) -> int:
         """None to ``h2``: the limit is the engine's. Called before each new stream, to tidy up."""
         if len(self.streams) >= self._tidy_at:
-            self._open_streams(1)
+            super().open_inbound_streams  # noqa: B018 - which forgets closed streams as it counts
             self._tidy_at = 2 * len(self.streams) + 32
         return 0
 
@@ -78,7 +78,7 @@ class H2Session:
         self._dependency: Dependency | None = None  # of the block
         self._spoiled = 0  # the stream of a block that h2 was shown in a valid form
         self._started = False
-        self._cut: dict[int, None] = {}
+        self._cut: dict[int, int] = {}  # and the bytes that may still come for each
         self._lost = 0
         self._written: list[bytes] = []
         #: Frames completed; stands still while one is being received.
@@ -152,6 +152,10 @@ class H2Session:
     def is_partial(self) -> bool:
         return self._reader.is_partial or self._block_stream != 0 or not self._started
 
+    @property
+    def partial_data(self) -> int:
+        return self._reader.partial_data
+
     def receive(self, data: bytes, now: float) -> None:
         handlers = self._handlers
         for kind, flags, stream_id, frame in self._reader.feed(data):
@@ -194,7 +198,9 @@ class H2Session:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "DATA on no stream of the client's")
         if stream_id not in self._streams:
             if stream_id in self._cut:  # still on its way when we reset the stream
-                self._abuse.control(now)
+                self._cut[stream_id] -= length
+                if not length or self._cut[stream_id] < 0:  # more than its window had room for
+                    self._abuse.control(now)
                 if flags & frames.PADDED and (not length or frame[frames.HEADER_SIZE] >= length):
                     raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "more padding than payload")
                 self._lost += length
@@ -299,6 +305,7 @@ class H2Session:
             setting, value = frame[offset + 1], frame[offset + 2 : offset + 6]
             if setting == _NO_RFC7540_PRIORITIES and int.from_bytes(value, "big") > 1:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "neither 0 nor 1")
+        self._h2.open_outbound_streams  # noqa: B018 - forget closed streams: no window of theirs can overflow
         self._feed(frame)
 
     def _ping(self, _flags: int, _stream_id: int, frame: bytes, now: float) -> None:
@@ -400,7 +407,7 @@ class H2Session:
         if event.remote_reset:
             self._connection.on_reset(event.stream_id)
         else:
-            self._remember_cut(event.stream_id)
+            self._remember_cut(event.stream_id, 0)
             self._connection.on_stream_error(event.stream_id, "stream error")
 
     def _on_window(self, event: h2.events.WindowUpdated) -> None:
@@ -454,11 +461,11 @@ class H2Session:
         return promised
 
     def reset(self, stream_id: int, code: ErrorCode) -> None:
-        self._remember_cut(stream_id)
+        self._remember_cut(stream_id, self._h2.streams[stream_id].inbound_flow_control_window)
         self._h2.reset_stream(stream_id, code)
 
-    def _remember_cut(self, stream_id: int) -> None:
-        self._cut[stream_id] = None
+    def _remember_cut(self, stream_id: int, window: int) -> None:
+        self._cut[stream_id] = window
         if len(self._cut) > _MAX_CUT:
             del self._cut[next(iter(self._cut))]
 

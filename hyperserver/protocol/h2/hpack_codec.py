@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hpack
 from h2.errors import ErrorCodes
-from h2.exceptions import ProtocolError
+from h2.exceptions import DenialOfServiceError, ProtocolError
 from hpack import NeverIndexedHeaderTuple
 from hpack.hpack import encode_integer
 from hpack.table import HeaderTable
@@ -91,8 +91,8 @@ class FieldDecoder:
         mark = _Mark(self._decoder.header_table)
         try:
             decoded = self._decoder.decode(block, raw=True)
-        except hpack.OversizedHeaderListError:
-            raise
+        except hpack.OversizedHeaderListError as error:
+            raise DenialOfServiceError(str(error)) from error
         except (hpack.HPACKError, IndexError, TypeError, ValueError) as error:
             raise CompressionError(str(error)) from error
         self.decoded = [(bytes(name), bytes(value)) for name, value in decoded]

@@ -13,7 +13,15 @@ class Inbound:
     the application takes them, or when the stream that holds them ends.
     """
 
-    __slots__ = ("_credit", "_limits", "_options", "_session", "_stopped", "_unacknowledged")
+    __slots__ = (
+        "_credit",
+        "_limits",
+        "_options",
+        "_session",
+        "_spare",
+        "_stopped",
+        "_unacknowledged",
+    )
 
     def __init__(self, session: Session, limits: Limits, options: HTTP2Options) -> None:
         self._session = session
@@ -22,6 +30,11 @@ class Inbound:
         self._unacknowledged = 0
         self._credit = 0
         self._stopped = False
+        #: What windows may grow by, together: the rest of the connection's is for those that have
+        #: not grown, so that streams which nobody reads never take all of it.
+        self._spare = max(
+            0, options.connection_window - options.max_concurrent_streams * options.initial_window
+        )
 
     def start(self) -> None:
         """Open the connection's window beyond what every connection begins with."""
@@ -71,17 +84,19 @@ class Inbound:
             return False
         increment = stream.credit
         stream.credit = 0
-        room = self._options.stream_window - stream.window
+        room = min(self._options.stream_window - stream.window, self._spare)
         if room > 0 and not stream.unacknowledged:
             # The application keeps up with its client: it is the window that limits them.
             growth = min(room, stream.window)
             stream.window += growth
+            self._spare -= growth
             increment += growth
         self._session.open_window(stream.id, increment)
         return True
 
     def drop(self, stream: Stream) -> None:
         """The stream is gone; what it held is nobody's."""
+        self._spare += stream.window - self._options.initial_window
         if stream.unacknowledged:
             self._unacknowledged -= stream.unacknowledged
             self.return_credit(stream.unacknowledged)

@@ -18,7 +18,15 @@ class Outbound:
     been written, ``on_writable`` of one that has fallen below the high-water mark.
     """
 
-    __slots__ = ("_on_ended", "_on_writable", "_scheduler", "_session", "_streams", "waiting")
+    __slots__ = (
+        "_on_ended",
+        "_on_writable",
+        "_scheduler",
+        "_session",
+        "_streams",
+        "sent",
+        "waiting",
+    )
 
     def __init__(
         self,
@@ -34,6 +42,7 @@ class Outbound:
         self._on_ended = on_ended
         self._on_writable = on_writable
         self.waiting = 0
+        self.sent = 0  # bytes, on all streams
 
     def queue(self, stream: Stream, data: bytes) -> None:
         if not stream.queued:
@@ -90,6 +99,7 @@ class Outbound:
             return 0  # it is pushed again when its window opens
         ends = size == before and stream.end_queued and not stream.trailers
         session.send_data(stream.id, stream.take(size), ends)
+        self.sent += size
         if before > HIGH_WATER >= stream.queued:
             self._on_writable(stream.id)
         if stream.queued:

@@ -16,7 +16,11 @@ class Session(Protocol):
 
     @property
     def is_partial(self) -> bool:
-        """The preface, a frame or a field block is not complete."""
+        """The preface, a frame other than DATA, or a field block is not complete."""
+
+    @property
+    def partial_data(self) -> int:
+        """The stream of a DATA frame that is not complete, or 0."""
 
     @property
     def max_frame_size(self) -> int:
