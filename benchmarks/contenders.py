@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from benchmarks.certificate import CERTIFICATE, KEY
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -20,7 +22,8 @@ ROOT = HERE.parent
 class Contender:
     """A server in one configuration.
 
-    ``arguments`` follow ``python``; ``{app}``, ``{port}`` and ``{dir}`` are filled in.
+    ``arguments`` follow ``python``; ``{app}``, ``{port}``, ``{dir}``, ``{certificate}``
+    and ``{key}`` are filled in.
     ``requires`` is what pip installs for it (peers), ``packages`` whose versions are reported.
     """
 
@@ -33,9 +36,17 @@ class Contender:
     def is_peer(self) -> bool:
         return bool(self.requires)
 
-    def command(self, python: str, app: str, port: int) -> list[str]:
-        """The argument vector that serves ``apps:<app>`` on 127.0.0.1:port."""
-        values = {"app": f"apps:{app}", "port": str(port), "dir": str(HERE)}
+    def command(self, python: str, app: str, port: int, secrets: Path) -> list[str]:
+        """The argument vector that serves ``apps:<app>`` on 127.0.0.1:port. The certificate, for
+        those that use one, is in the folder ``secrets``.
+        """
+        values = {
+            "app": f"apps:{app}",
+            "port": str(port),
+            "dir": str(HERE),
+            "certificate": str(secrets / CERTIFICATE),
+            "key": str(secrets / KEY),
+        }
         return [python, *(argument.format_map(values) for argument in self.arguments)]
 
 
@@ -48,6 +59,18 @@ def _ours(worker: str, engine: str) -> Contender:
             *("--no-access-log", "--log-level", "warning"),
         ),
         packages=("hyperserver", engine, *(() if worker == "asyncio" else (worker,))),
+    )
+
+
+def _ours_http2(worker: str, tls: bool) -> Contender:
+    return Contender(
+        name=f"hyperserver {worker}",
+        arguments=(
+            *("-m", "hyperserver", "{app}", "--app-dir", "{dir}", "--bind", "127.0.0.1:{port}"),
+            *(("--tls-certificate", "{certificate}", "--tls-key", "{key}") if tls else ()),
+            *("--worker", worker, "--no-access-log", "--log-level", "warning"),
+        ),
+        packages=("hyperserver", "h2", *(() if worker == "asyncio" else (worker,))),
     )
 
 
@@ -64,12 +87,13 @@ def _uvicorn(loop: str, engine: str) -> Contender:
     )
 
 
-def _granian() -> Contender:
+def _granian(http: str, tls: bool = False) -> Contender:
     return Contender(
         name="granian uvloop",
         arguments=(
             *("-m", "granian", "{app}", "--working-dir", "{dir}", "--interface", "asgi"),
-            *("--host", "127.0.0.1", "--port", "{port}", "--http", "1", "--no-ws"),
+            *("--host", "127.0.0.1", "--port", "{port}", "--http", http, "--no-ws"),
+            *(("--ssl-certificate", "{certificate}", "--ssl-keyfile", "{key}") if tls else ()),
             *("--loop", "uvloop", "--workers", "1", "--no-access-log", "--log-level", "warning"),
         ),
         packages=("granian", "uvloop"),
@@ -89,6 +113,28 @@ def _hypercorn(worker: str) -> Contender:
     )
 
 
+def _hypercorn_http2(worker: str, tls: bool) -> Contender:
+    http1 = _hypercorn(worker)
+    options = (
+        *("--config", "{dir}/hypercorn.toml"),
+        *(("--certfile", "{certificate}", "--keyfile", "{key}") if tls else ()),
+    )
+    return replace(
+        http1,
+        arguments=(*http1.arguments[:-1], *options, http1.arguments[-1]),
+        packages=(http1.packages[0], "h2", *http1.packages[1:]),
+    )
+
+
+def _http2(tls: bool) -> tuple[Contender, ...]:
+    workers = ("uvloop", "asyncio", "trio")
+    return (
+        *(_ours_http2(worker, tls) for worker in workers),
+        _granian("2", tls),
+        *(_hypercorn_http2(worker, tls) for worker in workers),
+    )
+
+
 HTTP1 = (
     _ours("uvloop", "httptools"),
     _ours("asyncio", "httptools"),
@@ -96,11 +142,13 @@ HTTP1 = (
     _ours("uvloop", "h11"),
     _uvicorn("uvloop", "httptools"),
     _uvicorn("uvloop", "h11"),
-    _granian(),
+    _granian("1"),
     _hypercorn("uvloop"),
     _hypercorn("asyncio"),
     _hypercorn("trio"),
 )
+HTTP2 = _http2(tls=False)
+HTTP2_TLS = _http2(tls=True)
 
 
 # ---- where they are installed ------------------------------------------------------------------

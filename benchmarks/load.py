@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import quantiles
 from typing import Protocol
+
+from benchmarks import ask
 
 
 class LoadError(Exception):
@@ -30,8 +34,11 @@ class Load(Protocol):
     def check(self) -> None:
         """Raise LoadError, naming the package, where the tool is missing."""
 
-    def run(self, port: int, path: str, seconds: float, cpu: int) -> LoadResult:
-        """Load 127.0.0.1:port for about ``seconds`` from one core."""
+    def ask(self, url: str) -> ask.Answer:
+        """One request in the protocol of the load. Raises OSError or HTTPException."""
+
+    def run(self, url: str, seconds: float, cpu: int) -> LoadResult:
+        """Load ``url`` for about ``seconds`` from one core."""
 
     def describe(self) -> str:
         """For the report's heading."""
@@ -61,20 +68,28 @@ class Wrk:
         with_script = f", {self.script}" if self.script else ""
         return f"wrk, {self.connections} connections{with_script}"
 
-    def run(self, port: int, path: str, seconds: float, cpu: int) -> LoadResult:
+    def ask(self, url: str) -> ask.Answer:
+        return ask.http1(url)
+
+    def run(self, url: str, seconds: float, cpu: int) -> LoadResult:
         command = ["taskset", "-c", str(cpu), "wrk", "--latency", "-t1", f"-c{self.connections}"]
         if self.script is not None:
             command += ["-s", str(_SCRIPTS / self.script)]
-        command += [f"-d{max(1, round(seconds))}s", f"http://127.0.0.1:{port}{path}"]
-        try:
-            done = subprocess.run(
-                command, check=False, capture_output=True, text=True, timeout=seconds + 15
-            )
-        except subprocess.TimeoutExpired:
-            raise LoadError("wrk did not come to an end") from None
-        if done.returncode:
-            raise LoadError(f"wrk: {(done.stderr or done.stdout).strip()}")
-        return read_wrk(done.stdout)
+        command += [f"-d{max(1, round(seconds))}s", url]
+        return read_wrk(_output("wrk", command, seconds))
+
+
+def _output(tool: str, command: list[str], seconds: float) -> str:
+    """What ``command`` prints; it should take ``seconds``."""
+    try:
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=seconds + 15
+        )
+    except subprocess.TimeoutExpired:
+        raise LoadError(f"{tool} did not come to an end") from None
+    if done.returncode:
+        raise LoadError(f"{tool}: {(done.stderr or done.stdout).strip()}")
+    return done.stdout
 
 
 def read_wrk(text: str) -> LoadResult:
@@ -96,3 +111,71 @@ def read_wrk(text: str) -> LoadResult:
 def _percentile(text: str, percent: int) -> float:
     found = re.search(rf"^ *{percent}% +([\d.]+)(us|ms|s|m)$", text, re.MULTILINE)
     return float(found[1]) * _UNITS[found[2]] if found else float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class H2Load:
+    """HTTP/2, with prior knowledge or, on https URLs, over TLS 1.3; each of a connection's
+    ``streams`` is followed by the next after its answer.
+
+    It sends a number of requests instead of stopping by the clock: then no request is left
+    unanswered and uncounted, and no server has to cope with clients that vanish while it writes,
+    of which hypercorn on trio dies.
+    """
+
+    connections: int
+    streams: int
+
+    def check(self) -> None:
+        need("h2load", "nghttp2-client")
+
+    def describe(self) -> str:
+        return f"h2load, {self.connections} connections of {self.streams} streams"
+
+    def ask(self, url: str) -> ask.Answer:
+        return ask.http2(url)
+
+    def run(self, url: str, seconds: float, cpu: int) -> LoadResult:
+        pilot = self._send(url, _PILOT, seconds, cpu)
+        remaining = round((seconds - pilot.seconds) * pilot.requests / pilot.seconds)
+        rest = self._send(url, max(_PILOT, remaining), seconds, cpu)
+        return replace(
+            rest, requests=pilot.requests + rest.requests, seconds=pilot.seconds + rest.seconds
+        )
+
+    def _send(self, url: str, requests: int, seconds: float, cpu: int) -> LoadResult:
+        with tempfile.TemporaryDirectory() as folder:
+            log = Path(folder, "requests")
+            command = [
+                *("taskset", "-c", str(cpu), "h2load", "-t1", f"-n{requests}"),
+                *(f"-c{self.connections}", f"-m{self.streams}"),
+                *("--npn-list=h2", f"--tls13-ciphers={_CIPHER}", f"--log-file={log}", url),
+            ]
+            output = _output("h2load", command, seconds)
+            return read_h2load(output, log.read_text() if log.exists() else "")
+
+
+_PILOT = 512  # requests that show how many fill the time
+_CIPHER = "TLS_AES_128_GCM_SHA256"  # one for all: servers differ in what they would choose
+
+
+def read_h2load(text: str, log: str) -> LoadResult:
+    """What h2load printed and its log of requests (start, status, microseconds). Raises LoadError
+    where not every request got its 200.
+    """
+    counted = re.search(r"^requests: .* (\d+) done, (\d+) succeeded, .*$", text, re.MULTILINE)
+    elapsed = re.search(r"^finished in ([\d.]+)(us|ms|s),", text, re.MULTILINE)
+    if counted is None or elapsed is None or int(counted[2]) < 2:
+        raise LoadError("h2load: next to no request was answered")
+    rows = [line.split("\t") for line in log.splitlines()]
+    latencies = [float(row[2]) for row in rows if row[1] == "200"]
+    # h2load forgets the count of a connection that ends early, so that the log has more.
+    if not int(counted[1]) == int(counted[2]) == len(latencies) == len(rows):
+        raise LoadError(f"h2load: {counted[0]} but {len(latencies)} times 200")
+    percentiles = quantiles(latencies, n=100, method="inclusive")
+    return LoadResult(
+        requests=len(latencies),
+        seconds=float(elapsed[1]) * _UNITS[elapsed[2]] / 1e6,
+        latency_p50=percentiles[49],
+        latency_p99=percentiles[98],
+    )

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from benchmarks.certificate import make_certificate
 from benchmarks.contenders import Contender, Installed
 from benchmarks.load import LoadError
 from benchmarks.scenarios import Scenario
@@ -128,17 +129,11 @@ def _free_port() -> int:
     return port
 
 
-def _ask(port: int, scenario: Scenario) -> bytes:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", scenario.path)
-        response = connection.getresponse()
-        body = response.read()
-        if response.status != http.HTTPStatus.OK:
-            raise StartError(f"answered {response.status}")
-        return body
-    finally:
-        connection.close()
+def _ask(url: str, scenario: Scenario) -> bytes:
+    status, body = scenario.load.ask(url)
+    if status != http.HTTPStatus.OK:
+        raise StartError(f"answered {status}")
+    return body
 
 
 def _said(log: IO[bytes], default: str) -> str:
@@ -149,14 +144,14 @@ def _said(log: IO[bytes], default: str) -> str:
 
 
 def _wait_until_ready(
-    process: subprocess.Popen[bytes], port: int, scenario: Scenario, log: IO[bytes]
+    process: subprocess.Popen[bytes], url: str, scenario: Scenario, log: IO[bytes]
 ) -> None:
     deadline = time.monotonic() + _START_TIMEOUT
     while True:
         if process.poll() is not None:
             raise StartError(_said(log, f"ended with exit code {process.returncode}"))
         try:
-            body = _ask(port, scenario)
+            body = _ask(url, scenario)
         except (OSError, http.client.HTTPException) as error:
             if time.monotonic() > deadline:
                 raise StartError(_said(log, f"does not answer: {error}")) from None
@@ -170,25 +165,27 @@ def _wait_until_ready(
 @contextlib.contextmanager
 def running(
     contender: Contender, installed: Installed, scenario: Scenario, cpu: int
-) -> Iterator[tuple[int, int]]:
-    """Serve ``scenario`` with ``contender``; its process id and port."""
+) -> Iterator[tuple[int, str]]:
+    """Serve ``scenario`` with ``contender``; its process id and where it answers."""
     port = _free_port()
-    command = contender.command(installed.python(contender), scenario.app, port)
-    with (
-        tempfile.TemporaryFile() as log,
-        subprocess.Popen(
+    url = scenario.url(port)
+    with tempfile.TemporaryDirectory() as secrets, tempfile.TemporaryFile() as log:
+        if scenario.tls:
+            make_certificate(Path(secrets))
+        python = installed.python(contender)
+        command = contender.command(python, scenario.app, port, Path(secrets))
+        with subprocess.Popen(
             ["taskset", "-c", str(cpu), *command],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             env={**os.environ, "PYTHONWARNINGS": "ignore"},
-        ) as process,
-    ):
-        try:
-            _wait_until_ready(process, port, scenario, log)
-            yield process.pid, port
-        finally:
-            _stop(process)
+        ) as process:
+            try:
+                _wait_until_ready(process, url, scenario, log)
+                yield process.pid, url
+            finally:
+                _stop(process)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
@@ -208,11 +205,11 @@ def run_round(
     contender: Contender, installed: Installed, scenario: Scenario, seconds: float, cores: Cores
 ) -> Sample:
     """Measure once. Raises StartError or LoadError."""
-    with running(contender, installed, scenario, cores.server) as (pid, port):
-        scenario.load.run(port, scenario.path, _WARM_UP, cores.load)
+    with running(contender, installed, scenario, cores.server) as (pid, url):
+        scenario.load.run(url, _WARM_UP, cores.load)
         cpu_before, _ = usage(pid)
         busy_before = core_busy(cores.server)
-        result = scenario.load.run(port, scenario.path, seconds, cores.load)
+        result = scenario.load.run(url, seconds, cores.load)
         busy = core_busy(cores.server) - busy_before
         cpu_after, resident = usage(pid)
     return Sample(

@@ -78,6 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not contenders:
             raise LoadError("no contender has such a name")
         need("taskset", "util-linux")
+        if scenario.tls:
+            need("openssl", "openssl")
         scenario.load.check()
         cores = pick_cores()
     except LoadError as error:

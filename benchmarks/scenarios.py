@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.apps import HELLO
-from benchmarks.contenders import HTTP1, Contender
-from benchmarks.load import Load, Wrk
+from benchmarks.contenders import HTTP1, HTTP2, HTTP2_TLS, Contender
+from benchmarks.load import H2Load, Load, Wrk
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,11 @@ class Scenario:
     expected: bytes
     load: Load
     contenders: tuple[Contender, ...]
+    tls: bool = False
+
+    def url(self, port: int) -> str:
+        """What is asked for, on 127.0.0.1:port."""
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{port}{self.path}"
 
 
 SCENARIOS = {
@@ -51,6 +56,25 @@ SCENARIOS = {
             expected=HELLO,
             load=Wrk(connections=32, script="varied.lua"),
             contenders=HTTP1,
+        ),
+        Scenario(
+            name="h2-hello",
+            title="HTTP/2 without TLS (prior knowledge), hello world (13 bytes)",
+            app="hello",
+            path="/",
+            expected=HELLO,
+            load=H2Load(connections=8, streams=16),
+            contenders=HTTP2,
+        ),
+        Scenario(
+            name="h2-tls-hello",
+            title="HTTP/2 over TLS 1.3, hello world (13 bytes)",
+            app="hello",
+            path="/",
+            expected=HELLO,
+            load=H2Load(connections=8, streams=16),
+            contenders=HTTP2_TLS,
+            tls=True,
         ),
     )
 }

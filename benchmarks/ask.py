@@ -1,0 +1,84 @@
+"""One request, to see that a server is up and answers what it should."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import ssl
+from urllib.parse import SplitResult, urlsplit
+
+import h2.config
+import h2.connection
+import h2.events
+import h2.exceptions
+
+_TIMEOUT = 5.0
+
+Answer = tuple[int, bytes]
+
+
+def http1(url: str) -> Answer:
+    """Status and body. Raises OSError or HTTPException where there is no answer."""
+    target = urlsplit(url)
+    connection = http.client.HTTPConnection(target.netloc, timeout=_TIMEOUT)
+    try:
+        connection.request("GET", target.path)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def http2(url: str) -> Answer:
+    """Status and body, with prior knowledge or by ALPN. Raises OSError where there is no answer."""
+    target = urlsplit(url)
+    with contextlib.ExitStack() as stack:
+        address = (target.hostname, target.port)
+        sock = stack.enter_context(socket.create_connection(address, timeout=_TIMEOUT))
+        if target.scheme == "https":
+            secure = _context().wrap_socket(sock)
+            sock = stack.enter_context(secure)
+            if secure.selected_alpn_protocol() != "h2":
+                raise ConnectionError("does not choose HTTP/2")
+        try:
+            return _http2_over(sock, target)
+        except h2.exceptions.ProtocolError as error:
+            raise ConnectionError(f"does not speak HTTP/2: {error}") from None
+
+
+def _context() -> ssl.SSLContext:
+    """It takes any certificate: it asks nobody but the server that was just started."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
+def _http2_over(sock: socket.socket, target: SplitResult) -> Answer:
+    config = h2.config.H2Configuration(client_side=True)
+    connection = h2.connection.H2Connection(config)
+    connection.initiate_connection()
+    head = {
+        ":method": "GET",
+        ":scheme": target.scheme,
+        ":authority": target.netloc,
+        ":path": target.path,
+    }
+    connection.send_headers(connection.get_next_available_stream_id(), head.items(), True)
+    status, body = 0, b""
+    while True:
+        sock.sendall(connection.data_to_send())
+        received = sock.recv(65_536)
+        if not received:
+            raise ConnectionError("closed the connection without an answer")
+        for event in connection.receive_data(received):
+            if isinstance(event, h2.events.ResponseReceived):
+                status = int(dict(event.headers)[b":status"])
+            elif isinstance(event, h2.events.DataReceived):
+                body += event.data
+            elif isinstance(event, h2.events.StreamEnded):
+                return status, body
+            elif isinstance(event, h2.events.StreamReset | h2.events.ConnectionTerminated):
+                raise ConnectionError(f"refused: error code {event.error_code}")
