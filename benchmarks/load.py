@@ -119,8 +119,7 @@ class H2Load:
     ``streams`` is followed by the next after its answer.
 
     It sends a number of requests instead of stopping by the clock: then no request is left
-    unanswered and uncounted, and no server has to cope with clients that vanish while it writes,
-    of which hypercorn on trio dies.
+    unanswered and uncounted, and no client leaves while it is being written to.
     """
 
     connections: int
