@@ -105,10 +105,7 @@ class Connection:
 
     def writable(self) -> None:
         """The transport is no longer congested."""
-        try:
-            self.flush()
-        except Exception:  # noqa: BLE001
-            self._contain()
+        self._flush_contained()
         self._wake_writers()
 
     def connection_lost(self) -> None:
@@ -140,6 +137,9 @@ class Connection:
 
     def _flush_shared(self) -> None:
         self._flush_due = False
+        self._flush_contained()
+
+    def _flush_contained(self) -> None:
         try:
             self.flush()
         except Exception:  # noqa: BLE001

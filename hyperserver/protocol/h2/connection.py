@@ -80,8 +80,8 @@ class HTTP2Connection:
         self.is_closed = False
         self.aborted = False
         self.event_queue: list[Event] = []
-        #: ``data_to_send`` may have something.
-        self.output = False
+        #: ``data_to_send`` may have something: at once the server's preface.
+        self.output = True
         self.streams: dict[int, Stream] = {}
         self._limits = limits
         self._most_streams = options.max_concurrent_streams
@@ -121,7 +121,6 @@ class HTTP2Connection:
 
         self._session.start(None if upgrade is None else upgrade[0])
         self._inbound.start()
-        self.output = True
         if upgrade is not None:
             self._take_over(upgrade[1])
 
@@ -493,13 +492,13 @@ class HTTP2Connection:
             self._session.reset(stream.id, ErrorCode.NO_ERROR)
         self._forget(stream)
 
-    def _close_stream(self, stream_id: int, reason: str, status: int = 0) -> None:
+    def _close_stream(self, stream_id: int, reason: str) -> None:
         """The stream is lost; say so, unless the engine itself has answered there."""
         stream = self.streams.get(stream_id)
         if stream is not None:
             self._orphan(stream)
             if not stream.is_refused:
-                self.event_queue.append(StreamClosed(stream_id, reason, status))
+                self.event_queue.append(StreamClosed(stream_id, reason))
 
     def _orphan(self, stream: Stream) -> None:
         """The stream ends before its application has."""

@@ -11,6 +11,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
 import hpack
 from h2.errors import ErrorCodes
 from h2.exceptions import DenialOfServiceError, ProtocolError
@@ -44,30 +47,49 @@ _NEVER_INDEXED = frozenset(
 )
 
 
+_Key = TypeVar("_Key", bound=Hashable)
+_Meaning = TypeVar("_Meaning")
+
+
 class CompressionError(ProtocolError):
     """The block cannot be decoded: the connection is lost (RFC 9113 §4.3)."""
 
     error_code = ErrorCodes.COMPRESSION_ERROR
 
 
-class _Mark:
-    """The state of a dynamic table, to be compared: entries are only ever added at its front."""
+class _Memo(Generic[_Key, _Meaning]):
+    """What blocks mean, or are, for as long as the dynamic table stays as it is."""
 
-    __slots__ = ("_length", "_maxsize", "_newest", "_table")
+    __slots__ = ("_known", "_length", "_maxsize", "_newest", "_table", "get")
 
     def __init__(self, table: HeaderTable) -> None:
         self._table = table
-        self._maxsize = table.maxsize
-        self._length = len(table.dynamic_entries)
-        self._newest = table.dynamic_entries[0] if self._length else None
+        self._known: dict[_Key, _Meaning] = {}
+        self.get = self._known.get
+        self.clear()
 
-    def holds(self) -> bool:
+    def clear(self) -> None:
+        """The table is as it is from here on; entries are only ever added at its front."""
+        self._known.clear()
         entries = self._table.dynamic_entries
-        return (
+        self._maxsize = self._table.maxsize
+        self._length = len(entries)
+        self._newest = entries[0] if entries else None
+
+    def remember(self, key: _Key, meaning: _Meaning, size: int) -> None:
+        """Keep it, unless its block of ``size`` bytes has changed the table."""
+        entries = self._table.dynamic_entries
+        unchanged = (
             len(entries) == self._length
             and (entries[0] if entries else None) is self._newest
             and self._table.maxsize == self._maxsize
         )
+        if not unchanged:
+            self.clear()
+        elif size <= _MAX_BLOCK:
+            if len(self._known) >= _MAX_MEMO:
+                self._known.clear()
+            self._known[key] = meaning
 
 
 class FieldDecoder:
@@ -75,7 +97,7 @@ class FieldDecoder:
 
     def __init__(self, max_list_size: int) -> None:
         self._decoder = hpack.Decoder(max_list_size)
-        self._memo: dict[bytes, Headers] = {}
+        self._memo: _Memo[bytes, Headers] = _Memo(self._decoder.header_table)
         self.decoded: Headers = []
         #: ``h2`` sets this to the limit that we announce. Ours is the larger one given above: what
         #: lies between is answered, and only what exceeds both ends the connection.
@@ -88,7 +110,6 @@ class FieldDecoder:
         if known is not None:
             self.decoded = known
             return []
-        mark = _Mark(self._decoder.header_table)
         try:
             decoded = self._decoder.decode(block, raw=True)
         except hpack.OversizedHeaderListError as error:
@@ -96,12 +117,7 @@ class FieldDecoder:
         except (hpack.HPACKError, IndexError, TypeError, ValueError) as error:
             raise CompressionError(str(error)) from error
         self.decoded = [(bytes(name), bytes(value)) for name, value in decoded]
-        if not mark.holds():
-            self._memo.clear()
-        elif len(block) <= _MAX_BLOCK:
-            if len(self._memo) >= _MAX_MEMO:
-                self._memo.clear()
-            self._memo[bytes(block)] = self.decoded
+        self._memo.remember(bytes(block), self.decoded, len(block))
         return []
 
 
@@ -110,7 +126,9 @@ class FieldEncoder:
 
     def __init__(self) -> None:
         self._encoder = hpack.Encoder()
-        self._memo: dict[tuple[tuple[bytes, bytes], ...], bytes] = {}
+        self._memo: _Memo[tuple[tuple[bytes, bytes], ...], bytes] = _Memo(
+            self._encoder.header_table
+        )
         self._sizes: list[int] = []  # of the table, since the last block
 
     @property
@@ -147,17 +165,14 @@ class FieldEncoder:
         if known is not None:
             return known
         updates = self._size_updates() if self._sizes else b""
-        mark = _Mark(self._encoder.header_table)
         block: bytes = updates + self._encoder.encode(
             [
                 NeverIndexedHeaderTuple(*field) if field[0] in _NEVER_INDEXED else field
                 for field in headers
             ]
         )
-        if updates or not mark.holds():
-            self._memo.clear()
-        elif len(block) <= _MAX_BLOCK:
-            if len(self._memo) >= _MAX_MEMO:
-                self._memo.clear()
-            self._memo[key] = block
+        if updates:
+            self._memo.clear()  # the same fields are a block without updates the next time
+        else:
+            self._memo.remember(key, block, len(block))
         return block
