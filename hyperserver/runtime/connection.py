@@ -11,7 +11,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from hyperserver.asgi.scope import ScopeContext, http_scope
+from hyperserver.asgi.scope import ScopeContext, http_scope, websocket_scope
 from hyperserver.observe.logs import logger
 from hyperserver.protocol.events import (
     DataReceived,
@@ -23,8 +23,10 @@ from hyperserver.protocol.events import (
     StreamClosed,
     TrailersReceived,
 )
+from hyperserver.protocol.fields import response_fields
 from hyperserver.protocol.interface import HIGH_WATER, ByteConnection
-from hyperserver.runtime.stream import Stream
+from hyperserver.protocol.websocket.handshake import HandshakeRefused, read_handshake
+from hyperserver.runtime.stream import AnyStream, Stream, WebSocketStream
 
 if TYPE_CHECKING:
     from hyperserver.runtime.backend import Transport
@@ -49,6 +51,7 @@ class Connection:
         "shares_writes",
         "streams",
         "transport",
+        "websockets",
         "wire",
         "worker",
     )
@@ -68,7 +71,9 @@ class Connection:
         #: Takes and gives bytes: the engine itself, or a layer of TLS around it.
         self.wire = engine
         self.context = context
-        self.streams: dict[int, Stream] = {}
+        self.streams: dict[int, AnyStream] = {}
+        #: Those of the streams that have deadlines of their own, and outlive their applications.
+        self.websockets: list[WebSocketStream] = []
         #: Several streams may have something to say at a time.
         self.shares_writes = engine.http_version == "2"
         self._flush_due = False
@@ -89,16 +94,16 @@ class Connection:
             self.wire.receive_data(data, now)
             self.flush()
         except Exception:  # noqa: BLE001
-            self._contain()
+            self.contain()
 
     def eof_received(self) -> None:
         try:
             self.wire.receive_eof(monotonic())
             self.flush()
         except Exception:  # noqa: BLE001
-            self._contain()
+            self.contain()
 
-    def _contain(self) -> None:
+    def contain(self) -> None:
         """A bug of ours costs this connection and nothing else."""
         logger.exception("internal error; closing the connection from %s", self.context.client)
         self.transport.abort()
@@ -126,9 +131,12 @@ class Connection:
             self.transport.congested or self.engine.buffered(stream_id) > HIGH_WATER
         )
 
-    def deliver(self) -> bool:
-        """``flush``, or see to it: streams that answer in one turn of the loop share a write."""
-        if not self.shares_writes or len(self.streams) == 1:
+    def deliver(self, *, more: bool = False) -> bool:
+        """``flush``, or see to it: streams that answer in one turn of the loop share a write.
+
+        ``more``: the one that has just written is about to write again.
+        """
+        if not more and (not self.shares_writes or len(self.streams) == 1):
             return self.flush()
         if not (self._flush_due or self._pumping):
             self._flush_due = True
@@ -143,7 +151,7 @@ class Connection:
         try:
             self.flush()
         except Exception:  # noqa: BLE001
-            self._contain()
+            self.contain()
 
     def flush(self) -> bool:
         """Dispatch the engine's events and write its output, until there are none.
@@ -207,7 +215,7 @@ class Connection:
 
     def _start_stream(self, request: RequestReceived, at_once: bool) -> None:
         if request.protocol is not None:
-            self._refuse_tunnel(request)
+            self._start_websocket(request, at_once)
             return
         stream = self.streams[request.stream_id] = Stream(self, request, self._now)
         worker = self.worker
@@ -215,16 +223,32 @@ class Connection:
         scope = http_scope(request, self.context, self.engine.can_push)
         worker.backend.spawn(stream, scope, at_once)
 
-    def _refuse_tunnel(self, request: RequestReceived) -> None:
-        """No application can be asked for a tunnel (RFC 9110 §15.6.2)."""
-        self.engine.send_response(request.stream_id, 501, [], b"")
+    def _start_websocket(self, request: RequestReceived, at_once: bool) -> None:
+        worker = self.worker
+        try:
+            handshake = read_handshake(request, worker.deflate)
+        except HandshakeRefused as refusal:
+            self._refuse_handshake(request, refusal)
+            return
+        stream = WebSocketStream(self, request, handshake, self._now)
+        self.streams[request.stream_id] = stream
+        self.websockets.append(stream)
+        worker.streams.add(stream)
+        scope = websocket_scope(request, self.context, handshake.subprotocols)
+        worker.backend.spawn(stream, scope, at_once)
+
+    def _refuse_handshake(self, request: RequestReceived, refusal: HandshakeRefused) -> None:
+        body = f"{refusal.status}: {refusal.reason}\n".encode()
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), *refusal.headers]
+        fields = response_fields(headers).with_content_length(len(body))
+        self.engine.send_response(request.stream_id, refusal.status, fields, body)
         self.engine.release(request.stream_id)
         self.worker.log_refusal(
             self,
             RequestRefused(
                 request.stream_id,
-                501,
-                f"no tunnel for {request.protocol}",
+                refusal.status,
+                refusal.reason,
                 request.method,
                 request.target,
                 request.http_version,
@@ -253,6 +277,8 @@ class Connection:
         elif isinstance(event, StreamClosed):
             stream.closed(event.status)
         stream.wake()
+        if self.websockets:
+            self._forget_websockets()
 
     def _switch(self, event: ProtocolSwitched) -> None:
         while not event.layered and self.wire.output:  # what the finished engine still has to say
@@ -262,32 +288,51 @@ class Connection:
         if not event.layered:
             self.wire = event.connection
 
-    def stream_ended(self, stream: Stream, complete: bool) -> None:
+    def stream_ended(self, stream: AnyStream, complete: bool) -> None:
         """The application has returned: send what its end caused, and forget the stream."""
-        del self.streams[stream.stream_id]
         self.engine.release(stream.stream_id)
         worker = self.worker
         worker.streams.discard(stream)
         if worker.watches_ends:
             worker.stream_ended(stream)
+        if type(stream) is WebSocketStream:
+            self._forget_websockets()  # or later, after the closing handshake
+        else:
+            del self.streams[stream.stream_id]
         if not complete:
             # Where the application took http.disconnect and left, its client may still be there
             # (half-closed, or told so because the server stops): let nobody wait for the rest.
             # To a stream that has ended this means nothing.
             self.engine.reset_stream(stream.stream_id, "the application has left")
             self.flush()
+        elif self.websockets:
+            self.flush()  # a Close
+
+    def _forget_websockets(self) -> None:
+        """Those are over of which neither the peer nor the application has more to say."""
+        for stream in self.websockets.copy():
+            if stream.is_over and stream not in self.worker.streams:
+                self.websockets.remove(stream)
+                del self.streams[stream.stream_id]
 
     def _wake_writers(self) -> None:
+        for websocket in self.websockets:
+            websocket.settle()
         for stream in list(self.streams.values()):
             stream.wake()
+        if self.websockets:
+            self._flush_contained()
 
     def shutdown(self) -> None:
         """Finish what is in flight, begin nothing new."""
         try:
+            for websocket in self.websockets:
+                websocket.shutdown()
+                websocket.wake()
             self.engine.shutdown()
             self.flush()
         except Exception:  # noqa: BLE001
-            self._contain()
+            self.contain()
 
     def announce_disconnect(self) -> None:
         """Tell applications that still run that it is time to end (ASGI ``http.disconnect``)."""
@@ -305,7 +350,7 @@ class Connection:
         try:
             self._sweep(now)
         except Exception:  # noqa: BLE001
-            self._contain()
+            self.contain()
 
     def _sweep(self, now: float) -> None:
         wire = self.wire
@@ -322,6 +367,19 @@ class Connection:
             self.flush()
         if waiting or self._stalled_since is not None:
             self._watch_writing(waiting, now)
+        if self.websockets:
+            self._look_at_websockets(now)
+
+    def _look_at_websockets(self, now: float) -> None:
+        looked = False
+        for stream in self.websockets:
+            if (due := stream.next_look) is not None and due <= now:
+                stream.look(now)
+                stream.wake()
+                looked = True
+        if looked:
+            self._forget_websockets()
+            self.flush()
 
     def _watch_writing(self, unsent: int, now: float) -> None:
         """Abort where the peer has taken nothing of what waits for it, for the whole timeout."""
