@@ -45,7 +45,6 @@ class Stream:
         "stalled_since",
         "trailers",
         "unacknowledged",
-        "was_announced",
         "window",
     )
 
@@ -59,7 +58,6 @@ class Stream:
         self.window = window
         self.protocol: str | None = None
         self.priority = DEFAULT
-        self.was_announced = False  # by a PRIORITY_UPDATE, before it existed
         self.is_pushed = False
         self.is_tunnel = False
         self.is_refused = False  # answered by the engine itself
