@@ -4,18 +4,11 @@ The *session* (see ``Session``) knows frames, HPACK, stream states and windows. 
 a server makes of them: which requests are served, what waits to be sent and in which order, what
 credit is given for received bytes, what happens at deadlines and at the end.
 
-Three things are counted separately:
-
-* ``streams``: those on which either side still has something to say. A stream leaves when both
-  sides have ended, or at a reset.
-* places against the concurrency limit: a request has one until its response has been sent, or its
-  stream was reset *and* the application's call has returned (``release``). So a client that opens
-  and resets streams cannot have more calls running than one that behaves.
-* received bytes that the application has not taken, in ``inbound``.
+Which streams there are, and how many calls they stand for, is counted in ``table``; received bytes
+that the application has not taken in ``inbound``. What is sent is in ``outbound``, in which order in
+``turns``, what can be late in ``clocks``.
 
 A connection ends in stages: those of ``ending``, then LINGER as in HTTP/1.
-
-What can be late is in ``clocks``, what is sent in ``outbound``, in which order in ``turns``.
 """
 
 from __future__ import annotations
@@ -43,6 +36,7 @@ from hyperserver.protocol.h2.priority import Dependency, Priority
 from hyperserver.protocol.h2.pushes import Pushes
 from hyperserver.protocol.h2.session import Session
 from hyperserver.protocol.h2.streams import DONE, NOT_STARTED, Stream
+from hyperserver.protocol.h2.table import StreamTable
 from hyperserver.protocol.h2.turns import Turns
 from hyperserver.protocol.interface import HTTP2Options, Limits, ResponseDefaults
 
@@ -76,9 +70,9 @@ class HTTP2Connection:
         self.event_queue: list[Event] = []
         #: ``data_to_send`` may have something: at once the server's preface.
         self.output = True
-        self.streams: dict[int, Stream] = {}
+        self._table = StreamTable(options.max_concurrent_streams)
+        self.streams = self._table.streams
         self._limits = limits
-        self._most_streams = options.max_concurrent_streams
         self._initial_window = options.initial_window
         self._scheme = scheme
         self._abuse = Abuse()
@@ -97,9 +91,6 @@ class HTTP2Connection:
         self._out_size = 0
         self._now = now
         self._phase = _OPEN
-        self._calls: set[int] = set()
-        #: Of these, the ones whose stream was reset: what they still send is dropped.
-        self._orphans: set[int] = set()
         #: After an upgrade, DATA waits for the client's preface: clients may have little room for
         #: what comes with the 101.
         self._greeted = upgrade is None
@@ -116,8 +107,7 @@ class HTTP2Connection:
     def _take_over(self, request: RequestReceived) -> None:
         """After ``Upgrade: h2c``, the request that asked for it is stream 1 (RFC 7540 §3.2)."""
         self._ending.last_id = 1
-        self._open_stream(1, request.method, authority=request.authority)
-        self._calls.add(1)
+        self._begin(Stream(1, request.method, False, self._initial_window, request.authority))
         request.http_version = "2"
         self.event_queue.append(request)
 
@@ -168,7 +158,7 @@ class HTTP2Connection:
             self._abuse.reset(self._now)
             return
         self._ending.last_id = stream_id
-        if len(self._calls) >= self._most_streams:
+        if not self._table.has_place():
             self._session.reset(stream_id, ErrorCode.REFUSED_STREAM)
             self._abuse.control(self._now)
             return
@@ -181,36 +171,22 @@ class HTTP2Connection:
         except RemoteProtocolError as error:
             self._refuse(stream_id, block, end_stream, error)
             return
-        stream = self._open_stream(
-            stream_id,
-            request.method,
-            receiving=not end_stream,
-            authority=request.authority,
-            priority=request.priority,
+        stream = Stream(
+            stream_id, request.method, not end_stream, self._initial_window, request.authority
         )
         stream.protocol = request.protocol
         stream.content_length = request.content_length
-        self._calls.add(stream_id)
+        self._begin(stream, request.priority)
         self.event_queue.append(
             messages.request_event(stream_id, request, self._scheme, end_stream)
         )
 
-    def _open_stream(
-        self,
-        stream_id: int,
-        method: str,
-        *,
-        receiving: bool = False,
-        authority: bytes = b"",
-        priority: bytes | None = None,
-    ) -> Stream:
-        stream = Stream(stream_id, method, receiving, self._initial_window, authority)
-        self.streams[stream_id] = stream
+    def _begin(self, stream: Stream, priority: bytes | None = None) -> None:
+        self._table.add(stream)
         self._clocks.busy()
         self._turns.requested(stream, priority)
-        if receiving:
+        if stream.receiving:
             self._clocks.touch()
-        return stream
 
     def _refuse(
         self, stream_id: int, block: Headers, end_stream: bool, error: RemoteProtocolError
@@ -221,9 +197,9 @@ class HTTP2Connection:
             self._session.reset(stream_id, ErrorCode.PROTOCOL_ERROR)
             self._abuse.reset(self._now)
         else:
-            stream = self._open_stream(stream_id, event.method, receiving=not end_stream)
+            stream = Stream(stream_id, event.method, not end_stream, self._initial_window, b"")
             stream.is_released = True  # no application is called, yet it has a place until it ends
-            self._calls.add(stream_id)
+            self._begin(stream)
             self._send_refusal(stream, error.status, error.reason)
 
     def _send_refusal(self, stream: Stream, status: int, reason: str) -> None:
@@ -277,7 +253,7 @@ class HTTP2Connection:
         )
         if answers:
             self._send_refusal(stream, error.status, error.reason)
-            self._orphans.add(stream.id)
+            self._table.lose(stream)
         else:
             self._session.reset(stream.id, ErrorCode.CANCEL)
             self._orphan(stream)
@@ -310,7 +286,7 @@ class HTTP2Connection:
     def on_priority(self, stream_id: int, signal: Priority | Dependency) -> None:
         self._turns.signalled(stream_id, self.streams.get(stream_id), signal)
         announced = self._turns.scheduler.announced
-        if announced and announced + len(self._calls) > self._most_streams:
+        if announced and not self._table.has_place(announced):
             # RFC 9218 §7.1: idle streams with a priority count towards the limit
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "too many streams prioritized")
 
@@ -334,16 +310,9 @@ class HTTP2Connection:
 
     # ---- commands ------------------------------------------------------------------------
 
-    def _find(self, stream_id: int) -> Stream | None:
-        """The stream of a command; None if it was reset, which its application has yet to see."""
-        stream = self.streams.get(stream_id)
-        if stream is None and stream_id not in self._orphans:
-            raise LocalProtocolError(f"stream {stream_id} is not in a state to send this")
-        return stream
-
     def send_informational(self, stream_id: int, status: int, headers: Headers) -> None:
         block = messages.informational_block(status, headers)
-        stream = self._find(stream_id)
+        stream = self._table.find(stream_id)
         if stream is not None:
             self._outbound.inform(stream, block)
             self.output = True
@@ -351,31 +320,31 @@ class HTTP2Connection:
     def send_headers(
         self, stream_id: int, status: int, headers: Headers, end_stream: bool = False
     ) -> None:
-        stream = self._find(stream_id)
+        stream = self._table.find(stream_id)
         if stream is not None:
             self._outbound.begin(stream, status, headers, end_stream)
             self.output = True
 
     def send_response(self, stream_id: int, status: int, headers: Headers, body: bytes) -> None:
-        stream = self._find(stream_id)
+        stream = self._table.find(stream_id)
         if stream is not None:
             self._outbound.respond(stream, status, headers, body)
             self.output = True
 
     def send_data(self, stream_id: int, data: bytes, end_stream: bool = False) -> None:
-        stream = self._find(stream_id)
+        stream = self._table.find(stream_id)
         if stream is not None:
             self._outbound.write(stream, data, end_stream)
             self.output = True
 
     def send_trailers(self, stream_id: int, headers: Headers) -> None:
-        stream = self._find(stream_id)
+        stream = self._table.find(stream_id)
         if stream is not None:
             self._outbound.write_trailers(stream, headers)
             self.output = True
 
     def accept_tunnel(self, stream_id: int, headers: Headers) -> None:
-        stream = self._find(stream_id)
+        stream = self._table.find(stream_id)
         if stream is None:
             return
         if stream.protocol is None:
@@ -393,8 +362,9 @@ class HTTP2Connection:
         if promise is None:
             return None
         promised, request = promise
-        stream = self._open_stream(promised, "GET", authority=parent.authority)
+        stream = Stream(promised, "GET", False, self._initial_window, parent.authority)
         stream.is_pushed = True
+        self._begin(stream)
         self.output = True
         self.event_queue.append(messages.request_event(promised, request, self._scheme, True))
         return promised
@@ -414,18 +384,12 @@ class HTTP2Connection:
             self._orphan(stream)
 
     def release(self, stream_id: int) -> None:
-        self._orphans.discard(stream_id)
-        stream = self.streams.get(stream_id)
-        if stream is None:
-            self._calls.discard(stream_id)
-        else:
-            stream.is_released = True
+        self._table.release(stream_id)
 
     # ---- streams end ---------------------------------------------------------------------
 
     def _response_ended(self, stream: Stream) -> None:
         stream.response = DONE
-        stream.is_released = True  # what its application does from here on is its own affair
         if stream.receiving and stream.is_tunnel:
             return  # each side of a tunnel ends for itself (RFC 8441 §5)
         if stream.receiving:  # RFC 9113 §8.1: nobody needs the rest of the request
@@ -442,14 +406,11 @@ class HTTP2Connection:
 
     def _orphan(self, stream: Stream) -> None:
         """The stream ends before its application has."""
-        if stream.id in self._calls or stream.is_pushed:
-            self._orphans.add(stream.id)
+        self._table.lose(stream)
         self._forget(stream)
 
     def _forget(self, stream: Stream) -> None:
-        del self.streams[stream.id]
-        if stream.is_released:
-            self._calls.discard(stream.id)
+        self._table.remove(stream)
         self._outbound.drop(stream)
         if stream.is_pushed:
             self._pushes.ended()
