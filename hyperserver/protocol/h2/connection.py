@@ -203,7 +203,7 @@ class HTTP2Connection:
             self._send_refusal(stream, error.status, error.reason)
 
     def _send_refusal(self, stream: Stream, status: int, reason: str) -> None:
-        stream.is_refused = True
+        stream.is_unread = True
         headers, body = messages.refusal(status, reason)
         self.send_response(stream.id, status, headers, body)
 
@@ -217,15 +217,18 @@ class HTTP2Connection:
             self.stream_error(stream.id, ErrorCode.PROTOCOL_ERROR, error.reason)
             return
         self._request_ended(stream)
-        if not stream.is_refused:
+        if not stream.is_unread:
             self.event_queue.append(TrailersReceived(stream.id, trailers))
 
     def on_data(self, stream_id: int, data: bytes, flow_length: int, end_stream: bool) -> None:
         """DATA, of which ``flow_length`` bytes count against the windows."""
         stream = self.streams.get(stream_id)
-        if stream is None or stream.is_refused:
+        if stream is None:
             self._inbound.return_credit(flow_length)
-            if stream is not None and end_stream:
+            return
+        if stream.is_unread:
+            self._inbound.discard(stream, flow_length)
+            if end_stream:
                 self._request_ended(stream)
             return
         size = len(data)
@@ -260,7 +263,6 @@ class HTTP2Connection:
 
     def _request_ended(self, stream: Stream) -> None:
         stream.receiving = False
-        stream.deadline = None
         if stream.response == DONE:
             self._forget(stream)
 
@@ -349,9 +351,9 @@ class HTTP2Connection:
             return
         if stream.protocol is None:
             raise LocalProtocolError(f"stream {stream_id} asks for no tunnel")
-        stream.is_tunnel = True
         self._turns.tunnelled(stream)
         self._outbound.begin(stream, 200, headers, ends=False)
+        stream.is_tunnel = True
         self.output = True
 
     def push_stream(self, stream_id: int, target: bytes, headers: Headers) -> int | None:
@@ -380,28 +382,35 @@ class HTTP2Connection:
     def reset_stream(self, stream_id: int, reason: str) -> None:
         stream = self.streams.get(stream_id)
         if stream is not None and (stream.is_tunnel or not stream.end_queued):
-            self._session.reset(stream_id, ErrorCode.INTERNAL_ERROR)
+            # in a tunnel, CANCEL stands for a TCP reset (RFC 8441 §5)
+            code = ErrorCode.CANCEL if stream.is_tunnel else ErrorCode.INTERNAL_ERROR
+            self._session.reset(stream_id, code)
             self._orphan(stream)
 
     def release(self, stream_id: int) -> None:
-        self._table.release(stream_id)
+        stream = self._table.release(stream_id)
+        if stream is not None and stream.is_tunnel:
+            self._inbound.leave(stream)
+            self._clocks.touch()
+            self.output = True
 
     # ---- streams end ---------------------------------------------------------------------
 
     def _response_ended(self, stream: Stream) -> None:
         stream.response = DONE
         if stream.receiving and stream.is_tunnel:
-            return  # each side of a tunnel ends for itself (RFC 8441 §5)
+            self._clocks.touch()  # each side ends for itself (RFC 8441 §5), but in time
+            return
         if stream.receiving:  # RFC 9113 §8.1: nobody needs the rest of the request
             self._session.reset(stream.id, ErrorCode.NO_ERROR)
         self._forget(stream)
 
     def _close_stream(self, stream_id: int, reason: str) -> None:
-        """The stream is lost; say so, unless the engine itself has answered there."""
+        """The stream is lost; say so, unless the application has no part in it (any more)."""
         stream = self.streams.get(stream_id)
         if stream is not None:
             self._orphan(stream)
-            if not stream.is_refused:
+            if not stream.is_unread:
                 self.event_queue.append(StreamClosed(stream_id, reason))
 
     def _orphan(self, stream: Stream) -> None:
@@ -524,7 +533,7 @@ class HTTP2Connection:
             self._cut_late_streams(now)
 
     def _cut_late_streams(self, now: float) -> None:
-        bodies, stalled = self._clocks.late_streams(
+        bodies, half_open, stalled = self._clocks.late_streams(
             now,
             self._session,
             self.streams,
@@ -533,6 +542,9 @@ class HTTP2Connection:
         )
         for stream in bodies:
             self._cut_request(stream, RemoteProtocolError("request body not received in time", 408))
+        for stream in half_open:
+            self._session.reset(stream.id, ErrorCode.CANCEL)
+            self._close_stream(stream.id, Late.HALF_OPEN.value)
         if not stalled:
             return
         for stream in stalled:
