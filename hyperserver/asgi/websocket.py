@@ -37,6 +37,7 @@ class WebSocketCycle:
     """
 
     __slots__ = (
+        "_caught_up",
         "_denial",
         "_engine",
         "_going",
@@ -78,25 +79,27 @@ class WebSocketCycle:
         self._socket: WebSocket | None = None
         self._owed = 0  # received bytes that have not been acknowledged
         self._tunnel_ended = False
+        self._caught_up = False  # the engine has something to do since messages were taken
 
     # ---- from the engine -----------------------------------------------------------------
 
     def data_received(self, data: bytes, end_stream: bool) -> None:
         socket = self._socket
         if socket is not None:
-            if data:
-                self._owed += len(data)
-                socket.receive_data(data)
+            socket.receive_data(data)
             if end_stream:
                 socket.receive_end()
-            self.settle()
-        elif self._held is not None:
-            if data:
-                self._held.append(data)
+            if socket.is_open and not (socket.is_behind or socket.output or self._owed):
+                self._engine.acknowledge(self.stream_id, len(data))
+            else:
+                self._owed += len(data)
+                self.settle()
+        elif self._held is None:
+            self._engine.acknowledge(self.stream_id, len(data))
+        else:
+            self._held.append(data)
             if end_stream:
                 self.closed()
-        else:
-            self._engine.acknowledge(self.stream_id, len(data))
 
     def input_closed(self) -> None:
         """The client will send nothing, or the server stops: too late for a handshake."""
@@ -113,6 +116,10 @@ class WebSocketCycle:
             self._denial.closed()
         if self._socket is not None:
             self._socket.receive_end()
+        self.tunnel_ended()
+
+    def tunnel_ended(self) -> None:
+        """Called when nothing more will come of the tunnel, for whom it may concern."""
 
     # ---- to and from the application -----------------------------------------------------
 
@@ -138,18 +145,14 @@ class WebSocketCycle:
         """Nothing more will come of the tunnel."""
         return self._lost or self._socket is None or self._socket.finished
 
-    @property
-    def has_messages(self) -> bool:
-        """``next_message`` has another ``websocket.receive`` ready."""
-        return self._socket is not None and bool(self._socket.messages)
-
     def next_message(self) -> dict[str, Any] | None:
         """The next message, or None if there is none yet."""
         socket = self._socket
         if socket is not None:
             message = socket.next_message()
             if message is not None:
-                if self._owed and not socket.messages:
+                if self._owed and not socket.is_behind:
+                    self._caught_up = True
                     self.settle()
                 if isinstance(message, str):
                     return {"type": "websocket.receive", "bytes": None, "text": message}
@@ -314,10 +317,15 @@ class WebSocketCycle:
                 engine.reset_stream(self.stream_id, "the closing handshake takes too long")
             else:
                 engine.send_data(self.stream_id, b"", True)
+            self.tunnel_ended()
         elif socket.output and engine.buffered(self.stream_id) <= HIGH_WATER:
             self._send_output(socket)
 
     def _send_output(self, socket: WebSocket) -> None:
+        output = socket.output
+        if len(output) == 1:
+            self._engine.send_data(self.stream_id, output.pop())
+            return
         for data in socket.data_to_send():
             self._engine.send_data(self.stream_id, data)
 

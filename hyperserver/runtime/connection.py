@@ -131,13 +131,14 @@ class Connection:
             self.transport.congested or self.engine.buffered(stream_id) > HIGH_WATER
         )
 
-    def deliver(self, *, more: bool = False) -> bool:
-        """``flush``, or see to it: streams that answer in one turn of the loop share a write.
+    def deliver(self) -> bool:
+        """``flush``, or see to it: streams that answer in one turn of the loop share a write."""
+        if self.shares_writes and len(self.streams) > 1:
+            return self.deliver_soon()
+        return self.flush()
 
-        ``more``: the one that has just written is about to write again.
-        """
-        if not more and (not self.shares_writes or len(self.streams) == 1):
-            return self.flush()
+    def deliver_soon(self) -> bool:
+        """See to a ``flush`` when the tasks that are ready now have had their turn."""
         if not (self._flush_due or self._pumping):
             self._flush_due = True
             self.worker.backend.call_soon(self._flush_shared)
@@ -205,6 +206,13 @@ class Connection:
                 for event in self.engine.events():
                     if type(event) is RequestReceived:
                         self._start_stream(event, at_once)
+                    elif type(event) is DataReceived:
+                        stream = self.streams.get(event.stream_id)
+                        if stream is None:
+                            self.engine.acknowledge(event.stream_id, len(event.data))
+                        else:
+                            stream.data_received(event.data, event.end_stream)
+                            stream.wake()
                     else:
                         self._dispatch(event)
                 # More comes from applications that were started and have answered at once. Without
@@ -256,7 +264,7 @@ class Connection:
         )
 
     def _dispatch(self, event: Event) -> None:
-        """Any event but a request."""
+        """Any event but the two that are by far the most frequent."""
         if isinstance(event, RequestRefused):
             self.worker.log_refusal(self, event)
             return
@@ -265,20 +273,14 @@ class Connection:
             return
         stream = self.streams.get(event.stream_id)
         if stream is None:
-            if isinstance(event, DataReceived):
-                self.engine.acknowledge(event.stream_id, len(event.data))
             return
-        if isinstance(event, DataReceived):
-            stream.data_received(event.data, event.end_stream)
-        elif isinstance(event, TrailersReceived):
+        if isinstance(event, TrailersReceived):
             stream.data_received(b"", True)  # ASGI has no place for request trailers
         elif isinstance(event, InputClosed):
             stream.input_closed()
         elif isinstance(event, StreamClosed):
             stream.closed(event.status)
         stream.wake()
-        if self.websockets:
-            self._forget_websockets()
 
     def _switch(self, event: ProtocolSwitched) -> None:
         while not event.layered and self.wire.output:  # what the finished engine still has to say
@@ -290,33 +292,34 @@ class Connection:
 
     def stream_ended(self, stream: AnyStream, complete: bool) -> None:
         """The application has returned: send what its end caused, and forget the stream."""
-        self.engine.release(stream.stream_id)
         worker = self.worker
         worker.streams.discard(stream)
         if worker.watches_ends:
             worker.stream_ended(stream)
-        if type(stream) is WebSocketStream:
-            self._forget_websockets()  # or later, after the closing handshake
-        else:
-            del self.streams[stream.stream_id]
+        if type(stream) is WebSocketStream and not stream.is_over:
+            self.flush()  # a Close, of which the answer is to be seen
+            return
+        self._forget(stream)
         if not complete:
             # Where the application took http.disconnect and left, its client may still be there
             # (half-closed, or told so because the server stops): let nobody wait for the rest.
             # To a stream that has ended this means nothing.
             self.engine.reset_stream(stream.stream_id, "the application has left")
             self.flush()
-        elif self.websockets:
-            self.flush()  # a Close
 
-    def _forget_websockets(self) -> None:
-        """Those are over of which neither the peer nor the application has more to say."""
-        for stream in self.websockets.copy():
-            if stream.is_over and stream not in self.worker.streams:
+    def tunnel_ended(self, stream: WebSocketStream) -> None:
+        """Nothing more will come of the tunnel; its application may still run."""
+        if stream not in self.worker.streams:
+            self._forget(stream)
+
+    def _forget(self, stream: AnyStream) -> None:
+        if self.streams.pop(stream.stream_id, None) is not None:
+            self.engine.release(stream.stream_id)
+            if type(stream) is WebSocketStream:
                 self.websockets.remove(stream)
-                del self.streams[stream.stream_id]
 
     def _wake_writers(self) -> None:
-        for websocket in self.websockets:
+        for websocket in self.websockets.copy():
             websocket.settle()
         for stream in list(self.streams.values()):
             stream.wake()
@@ -326,7 +329,7 @@ class Connection:
     def shutdown(self) -> None:
         """Finish what is in flight, begin nothing new."""
         try:
-            for websocket in self.websockets:
+            for websocket in self.websockets.copy():
                 websocket.shutdown()
                 websocket.wake()
             self.engine.shutdown()
@@ -372,13 +375,12 @@ class Connection:
 
     def _look_at_websockets(self, now: float) -> None:
         looked = False
-        for stream in self.websockets:
+        for stream in self.websockets.copy():
             if (due := stream.next_look) is not None and due <= now:
                 stream.look(now)
                 stream.wake()
                 looked = True
         if looked:
-            self._forget_websockets()
             self.flush()
 
     def _watch_writing(self, unsent: int, now: float) -> None:

@@ -170,24 +170,30 @@ class WebSocketStream(WebSocketCycle, ApplicationCall):
         #: As in ``Stream``.
         self.task: object = None
 
+    def tunnel_ended(self) -> None:
+        self.connection.tunnel_ended(self)
+
     async def receive(self) -> dict[str, Any]:
         """ASGI ``receive``. A message that is ready is returned without a checkpoint."""
-        message = self.next_message()
-        if message is None:
-            self.connection.flush()
-            while (message := self.next_message()) is None:
-                await self._wait()
+        while (message := self.next_message()) is None:
+            await self._wait()
+        if self._caught_up:
+            self._caught_up = False
+            self.connection.flush()  # reading may have to be resumed
         return message
 
     async def send(self, message: Message) -> None:
         """ASGI ``send``: waits while the client takes less than the application gives."""
         if self.take(message):
-            if not self.connection.deliver(more=self.has_messages):
+            connection = self.connection
+            socket = self._socket
+            more = socket is not None and socket.messages
+            if not (connection.deliver_soon() if more else connection.deliver()):
                 await self._wait_for_room()
             self._sends += 1
             if self._sends == _SENDS_AT_ONCE:
                 self._sends = 0
-                await self.connection.worker.backend.give_way()
+                await connection.worker.backend.give_way()
 
 
 AnyStream = Stream | WebSocketStream

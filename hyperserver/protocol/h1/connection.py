@@ -156,7 +156,10 @@ class HTTP1Connection:
     def receive_data(self, data: bytes, now: float) -> None:
         phase = self._phase
         if phase == _TUNNEL:
-            self._deliver(data, False)
+            self._unacknowledged += len(data)
+            self.event_queue.append(DataReceived(self._stream_id, data, False))
+            if self._unacknowledged >= HIGH_WATER:
+                self._update_wants_data()
             return
         if phase == _HEAD and not self._buffer and 0 <= data.find(b"\r\n\r\n") == len(data) - 4:
             self._read_head(data, now)  # by far the most frequent case: one read, one head
@@ -473,7 +476,8 @@ class HTTP1Connection:
         return head
 
     def send_data(self, stream_id: int, data: bytes, end_stream: bool = False) -> None:
-        self._check_stream(stream_id, _SENDING)
+        if stream_id != self._stream_id or self._response != _SENDING:
+            self._check_stream(stream_id, _SENDING)
         framing = self._framing
         if data and framing != BY_NOTHING:
             if framing == BY_CHUNKS:
@@ -518,7 +522,8 @@ class HTTP1Connection:
     def acknowledge(self, stream_id: int, n: int) -> None:
         if stream_id == self._stream_id and n:
             self._unacknowledged -= n
-            self._update_wants_data()
+            if not self.wants_data:
+                self._update_wants_data()
 
     def reset_stream(self, stream_id: int, reason: str) -> None:
         if stream_id == self._stream_id and self._response != _DONE:

@@ -37,6 +37,7 @@ from hyperserver.protocol.websocket.frames import (
     PONG,
     RSV1,
     RSV2_RSV3,
+    SHORT,
     TEXT,
     TOO_BIG,
     MakeFrameReader,
@@ -52,11 +53,13 @@ _MESSAGE_OVERHEAD = 64
 _MAX_FRAGMENTS = 131_072
 _MAX_EMPTY_FRAGMENTS = 1024
 #: Pongs that may wait to be sent; beyond them only the last ping is answered (RFC 6455 §5.5.3).
-_MAX_PONGS = HIGH_WATER
+_MAX_PONGS = 1024
 #: A payload from here on is not copied behind its header.
 _LARGE = 65_536
 #: Messages shorter than this are not worth deflating.
 _MIN_DEFLATED = 32
+
+_NOT_UTF8 = "the text is not UTF-8"
 
 _make_decoder = getincrementaldecoder("utf-8")
 
@@ -89,7 +92,6 @@ class WebSocket:
         "_next_ping",
         "_opcode",
         "_options",
-        "_output_size",
         "_pings",
         "_queued",
         "_reader",
@@ -98,10 +100,12 @@ class WebSocket:
         "_rsv1",
         "_sent_code",
         "_state",
+        "_takes_short",
         "_utf8",
         "aborted",
         "closed",
         "is_behind",
+        "is_open",
         "messages",
         "next_look",
         "output",
@@ -113,7 +117,10 @@ class WebSocket:
         self._options = options
         self._deflate = deflate
         self._reader = make_reader(self._admit)
+        self._takes_short = options.max_message_size >= SHORT
         self._state = _OPEN
+        #: Messages may be sent.
+        self.is_open = True
         #: What waits for the application; taken by ``next_message``.
         self.messages: list[str | bytes] = []
         self._queued = 0
@@ -127,7 +134,6 @@ class WebSocket:
         #: The peer does not answer: cut the tunnel off.
         self.aborted = False
         self.output: list[bytes] = []
-        self._output_size = 0
         self._late_pong: bytes | None = None
         # the frame and the message that are being read
         self._rsv1 = False
@@ -149,11 +155,6 @@ class WebSocket:
         self.next_look: float | None = 0.0 if options.ping_interval else None
 
     @property
-    def is_open(self) -> bool:
-        """Messages may be sent."""
-        return self._state == _OPEN
-
-    @property
     def finished(self) -> bool:
         """Nothing more will be sent, nor read."""
         return self._state == _CLOSED
@@ -162,7 +163,18 @@ class WebSocket:
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the tunnel."""
-        if self._state == _CLOSED:
+        if self.is_open and self._message is None and not self.is_behind and self._takes_short:
+            piece = self._reader.alone(data)
+            if piece is not None:
+                opcode, payload, _, _ = piece
+                try:
+                    self._queue(payload.decode() if opcode == TEXT else payload)
+                except UnicodeDecodeError:
+                    self._fail(INVALID_DATA, _NOT_UTF8)
+                else:
+                    self.is_behind = self._queued > _MAX_QUEUED
+                return
+        elif self._state == _CLOSED:
             return
         self._received += len(data)
         if self.is_behind:
@@ -200,7 +212,7 @@ class WebSocket:
                 else:
                     break
         except UnicodeDecodeError:
-            self._fail(INVALID_DATA, "the text is not UTF-8")
+            self._fail(INVALID_DATA, _NOT_UTF8)
         except WebSocketFault as fault:
             self._fail(fault.code, fault.reason)
         self.is_behind = False
@@ -278,8 +290,8 @@ class WebSocket:
 
     def _control(self, opcode: int, payload: bytes) -> None:
         if opcode == PING:
-            if self._output_size < _MAX_PONGS:
-                self._write(bytes((FIN | PONG, len(payload))) + payload)
+            if len(self.output) < _MAX_PONGS:
+                self.output.append(bytes((FIN | PONG, len(payload))) + payload)
             else:
                 self._late_pong = payload
         elif opcode == CLOSE:
@@ -323,12 +335,12 @@ class WebSocket:
             first |= RSV1
             size = len(payload)
         if size < 126:
-            self._write(bytes((first, size)) + payload)
+            self.output.append(bytes((first, size)) + payload)
         elif size < _LARGE:
-            self._write(frames.head(first, size) + payload)
+            self.output.append(frames.head(first, size) + payload)
         else:
-            self._write(frames.head(first, size))
-            self._write(payload)
+            self.output.append(frames.head(first, size))
+            self.output.append(payload)
         return length
 
     def close(self, code: int, reason: str = "", *, at_once: bool = False) -> None:
@@ -341,6 +353,7 @@ class WebSocket:
             return
         self._send_close(code, reason)
         self._state = _CLOSING
+        self.is_open = False
         self.next_look = 0.0
         if at_once:
             self.closed = code, reason
@@ -352,7 +365,7 @@ class WebSocket:
 
     def _send_close(self, code: int | None, reason: str) -> None:
         payload = frames.close_payload(code, reason)
-        self._write(bytes((FIN | CLOSE, len(payload))) + payload)
+        self.output.append(bytes((FIN | CLOSE, len(payload))) + payload)
         self._sent_code = frames.NO_STATUS if code is None else code
 
     def _fail(self, code: int, reason: str) -> None:
@@ -365,7 +378,7 @@ class WebSocket:
 
     def _end(self, code: int, reason: str) -> None:
         self._state = _CLOSED
-        self.is_behind = False
+        self.is_open = self.is_behind = False
         self._held.clear()
         self._message = self._utf8 = self._deflate = self._late_pong = None
         self.next_look = None
@@ -374,17 +387,12 @@ class WebSocket:
 
     # ---- bytes out -----------------------------------------------------------------------
 
-    def _write(self, data: bytes) -> None:
-        self.output.append(data)
-        self._output_size += len(data)
-
     def data_to_send(self) -> list[bytes]:
         """Take the bytes that are to go into the tunnel, in pieces."""
         if self._late_pong is not None:
-            self._write(bytes((FIN | PONG, len(self._late_pong))) + self._late_pong)
+            self.output.append(bytes((FIN | PONG, len(self._late_pong))) + self._late_pong)
             self._late_pong = None
         output, self.output = self.output, []
-        self._output_size = 0
         return output
 
     # ---- time ----------------------------------------------------------------------------
@@ -404,7 +412,7 @@ class WebSocket:
         elif self._awaited_pong is None:
             self._pings += 1
             self._awaited_pong = b"%d" % self._pings
-            self._write(bytes((FIN | PING, len(self._awaited_pong))) + self._awaited_pong)
+            self.output.append(bytes((FIN | PING, len(self._awaited_pong))) + self._awaited_pong)
             self._received_before = self._received
             self._excused = False
             self._next_ping = now + options.ping_interval

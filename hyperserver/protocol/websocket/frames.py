@@ -31,6 +31,8 @@ TOO_BIG = 1009
 INTERNAL_ERROR = 1011
 SERVICE_RESTART = 1012
 
+#: A message of which ``FrameReader.alone`` may tell is no longer than this.
+SHORT = 125
 #: What a control frame may carry (RFC 6455 §5.5), and a close reason beside its code.
 MAX_CONTROL = 125
 MAX_REASON = 123
@@ -65,6 +67,13 @@ class FrameReader(Protocol):
     fragmented or too long, and lengths that are negative or longer written than they need be
     (RFC 6455 §5.2).
     """
+
+    def alone(self, data: bytes) -> Piece | None:
+        """The piece that ``data`` is, where that is the quickest way: a short whole message.
+
+        None where it is not, or where earlier bytes have not been read to their end: ``feed`` it
+        then. Nobody is asked to admit the frame, which is unfragmented and has no reserved bits.
+        """
 
     def feed(self, data: bytes) -> None:
         """Take received bytes, after all earlier ones have been read to their end."""

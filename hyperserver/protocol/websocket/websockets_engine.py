@@ -11,8 +11,10 @@ from importlib.metadata import version
 from hyperserver.protocol.websocket.frames import (
     BINARY,
     CLOSE,
+    FIN,
     MAX_CONTROL,
     PONG,
+    TEXT,
     Admit,
     Piece,
     WebSocketFault,
@@ -22,6 +24,9 @@ try:
     from websockets.speedups import apply_mask
 except ImportError:  # no C compiler has seen it; its own substitute is still the quickest way
     from websockets.utils import apply_mask
+
+_WHOLE_TEXT = FIN | TEXT
+_WHOLE_BINARY = FIN | BINARY
 
 NAME = "websockets"
 VERSION = version("websockets")
@@ -41,6 +46,15 @@ class FrameReader:
         self._opcode = 0
         self._fin = False
         self._mask = b""
+
+    def alone(self, data: bytes) -> Piece | None:
+        size = len(data) - 6
+        if size < 0 or data[1] != size | 0x80 or self._at != len(self._data):
+            return None
+        first = data[0]
+        if first != _WHOLE_TEXT and first != _WHOLE_BINARY:
+            return None
+        return first & 0x0F, apply_mask(data[6:], data[2:6]), True, True
 
     def feed(self, data: bytes) -> None:
         if self._at < len(self._data):  # a header, or a control frame: 131 bytes at most

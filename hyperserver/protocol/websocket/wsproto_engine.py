@@ -46,6 +46,9 @@ class FrameReader:
     def __init__(self, admit: Admit) -> None:
         self._decoder = FrameDecoder(client=False, extensions=[_Admission(admit)])
 
+    def alone(self, data: bytes) -> Piece | None:
+        return None
+
     def feed(self, data: bytes) -> None:
         self._decoder.receive_bytes(data)
 
