@@ -32,8 +32,7 @@ _TIMEOUT = 600.0
 _HOW_TO = (
     "error: no Python 2.7 with ssl and zlib was found (on PATH as python2.7, python2 or pypy, in pyenv,"
     " or named by $PYTHON27), and the Autobahn testsuite runs on nothing else;"
-    " get one by `pyenv install 2.7.18`, by `apt-get install python2.7` where that exists,"
-    " or from pypy.org"
+    " get one by `pyenv install 2.7.18`, or by `apt-get install python2.7` where that exists"
 )
 
 
