@@ -1,0 +1,66 @@
+"""The real server under the Autobahn testsuite, a conformance suite that others wrote.
+
+This is a selection; ``make autobahn`` runs all of it. Where there is no Python 2.7 for the suite the
+tests are skipped.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import WORKERS
+from tests.e2e.support import ROOT, Server
+
+#: All that is quick, and of compression one case of each kind.
+CASES = "1.*,2.*,3.*,4.*,5.*,6.*,7.*,10.*,12.1.1,12.3.3,13.1.1,13.3.2,13.5.3,13.7.1"
+
+
+def autobahn(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tests.autobahn.run", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def python27() -> None:
+    """The suite's environment; it is made where it can be."""
+    prepared = autobahn("--prepare")
+    if prepared.returncode == 2:
+        pytest.skip(prepared.stderr.strip().rpartition("\n")[2].removeprefix("error: "))
+    assert prepared.returncode == 0, prepared.stderr
+
+
+@pytest.fixture(scope="module", autouse=True)
+def websocket() -> None:
+    """Whether the server takes part at all."""
+    with (
+        Server("tests.autobahn.echo:app", "asyncio", "--no-access-log") as server,
+        server.connect() as client,
+    ):
+        client.send(
+            b"GET / HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+            b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n"
+        )
+        if client.head().status != 101:
+            pytest.skip("the server accepts no WebSockets")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "options",
+    [("--worker", WORKERS[-2]), ("--worker", "trio", "--http2")],
+    ids=" ".join,
+)
+def test_autobahn(options: tuple[str, ...], tmp_path: Path) -> None:
+    done = autobahn(*options, "--cases", CASES, "--jobs", "2", "--reports", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "none failed" in done.stdout
