@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import WORKERS
-from tests.e2e.support import ROOT, Server
+from tests.e2e.support import ROOT
 
 #: All that is quick, and of compression one case of each kind.
 CASES = "1.*,2.*,3.*,4.*,5.*,6.*,7.*,10.*,12.1.1,12.3.3,13.1.1,13.3.2,13.5.3,13.7.1"
@@ -39,25 +39,14 @@ def python27() -> None:
     assert prepared.returncode == 0, prepared.stderr
 
 
-@pytest.fixture(scope="module", autouse=True)
-def websocket() -> None:
-    """Whether the server takes part at all."""
-    with (
-        Server("tests.autobahn.echo:app", "asyncio", "--no-access-log") as server,
-        server.connect() as client,
-    ):
-        client.send(
-            b"GET / HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
-            b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n"
-        )
-        if client.head().status != 101:
-            pytest.skip("the server accepts no WebSockets")
-
-
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "options",
-    [("--worker", WORKERS[-2]), ("--worker", "trio", "--http2")],
+    [
+        ("--worker", WORKERS[-2], "--engine", "websockets"),
+        ("--worker", "asyncio", "--engine", "wsproto"),
+        ("--worker", "trio", "--engine", "websockets", "--http2"),
+    ],
     ids=" ".join,
 )
 def test_autobahn(options: tuple[str, ...], tmp_path: Path) -> None:
