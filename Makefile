@@ -35,7 +35,7 @@ check: .venv/.check
 autobahn: .venv/.test
 	@$(BIN)/python -m tests.autobahn.run $(ARGS)
 
-bench: .venv/.serve
+bench: .venv/.bench
 	@$(BIN)/python -m benchmarks.run --scenario $(SCENARIO) $(ARGS)
 
 clean:
@@ -68,6 +68,10 @@ clean:
 .venv/.serve: .venv/.made pyproject.toml
 	@echo "installing hyperserver into .venv"
 	@$(PIP) install --editable .
+	@touch $@
+
+.venv/.bench: .venv/.serve
+	@$(PIP) install --editable '.[websockets]'
 	@touch $@
 
 .venv/.test: .venv/.serve

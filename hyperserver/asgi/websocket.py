@@ -149,8 +149,8 @@ class WebSocketCycle:
         """The next message, or None if there is none yet."""
         socket = self._socket
         if socket is not None:
-            message = socket.next_message()
-            if message is not None:
+            if socket.messages:
+                message = socket.next_message()
                 if self._owed and not socket.is_behind:
                     self._caught_up = True
                     self.settle()
