@@ -129,6 +129,11 @@ class WebSocketCycle:
         return self._lost or (self._socket is not None and self._socket.closed is not None)
 
     @property
+    def complete(self) -> bool:
+        """The application has ended the socket, or its denial."""
+        return self._state == _ENDED
+
+    @property
     def note(self) -> str:
         """For the access log: how it ended."""
         if self._socket is not None and self._socket.closed is not None:
@@ -284,6 +289,10 @@ class WebSocketCycle:
         reason = message.get("reason") or ""
         if not isinstance(reason, str):
             raise LocalProtocolError(f"'reason' must be a string, not {type(reason).__name__}")
+        try:
+            reason.encode()
+        except UnicodeEncodeError as error:
+            raise LocalProtocolError(f"'reason' cannot be sent: {error}") from None
         if self._state == _ENDED:
             return False  # closing twice is no fault
         if not socket.is_open or self._lost:

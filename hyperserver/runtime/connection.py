@@ -242,6 +242,8 @@ class Connection:
         self.streams[request.stream_id] = stream
         self.websockets.append(stream)
         worker.streams.add(stream)
+        if worker.is_draining:
+            stream.shutdown()
         scope = websocket_scope(request, self.context, handshake.subprotocols)
         worker.backend.spawn(stream, scope, at_once)
 
@@ -280,6 +282,8 @@ class Connection:
             stream.input_closed()
         elif isinstance(event, StreamClosed):
             stream.closed(event.status)
+        elif type(stream) is WebSocketStream:  # writable: what had to wait may be sent
+            stream.settle()
         stream.wake()
 
     def _switch(self, event: ProtocolSwitched) -> None:

@@ -137,6 +137,8 @@ class Stream(HTTPCycle, ApplicationCall):
     async def send(self, message: Message) -> None:
         """ASGI ``send``: waits while the client takes less than the application gives."""
         if self.take(message):
+            if self._signal is not None and self.complete:
+                self._signal.notify()  # another task may wait for what comes now: a disconnect
             if not self.connection.deliver():
                 await self._wait_for_room()
             self._sends += 1
@@ -188,6 +190,8 @@ class WebSocketStream(WebSocketCycle, ApplicationCall):
             connection = self.connection
             socket = self._socket
             more = socket is not None and socket.messages
+            if socket is None and self.complete:
+                self.wake()
             if not (connection.deliver_soon() if more else connection.deliver()):
                 await self._wait_for_room()
             self._sends += 1

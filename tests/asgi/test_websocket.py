@@ -798,7 +798,6 @@ def test_a_malformed_close(opened: Opened, extra: dict[str, Any]) -> None:
     assert engine.take() == []
 
 
-@pytest.mark.xfail(raises=UnicodeEncodeError, reason="a reason that is no UTF-8 is not refused")
 def test_a_close_reason_that_cannot_be_encoded(opened: Opened) -> None:
     """It raises as 'text' does: LocalProtocolError, for an application's own fault."""
     cycle, _ = opened()

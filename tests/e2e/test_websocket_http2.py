@@ -489,7 +489,6 @@ def own(variant: tuple[str, str], tmp_path: Path) -> Iterator[Callable[[str], Se
         assert "Traceback" not in str(server.stderr)
 
 
-@pytest.mark.xfail(raises=TimeoutError, reason="pongs are kept until something else happens")
 def test_pongs_that_had_to_wait_for_credit(own: Callable[[str], Server], key: str) -> None:
     """They go out as soon as they can, with no further cause; nor is one the server's own ping."""
     server = own('[websocket]\nping_interval = "1h"\n[timeouts]\nrequest_head = "100ms"\n')
@@ -541,7 +540,6 @@ def test_shutdown_with_a_client_that_does_not_answer(own: Callable[[str], Server
     assert time.monotonic() - server.signalled_at < 5
 
 
-@pytest.mark.xfail(raises=TimeoutError, reason="a socket that began while draining is not told")
 def test_a_socket_that_begins_between_the_goaways(own: Callable[[str], Server]) -> None:
     """What the client had sent before it saw the first GOAWAY is served (RFC 9113 §6.8)."""
     server = own("")

@@ -168,7 +168,6 @@ def test_accepted_during_shutdown(configured: Callable[[str], Server], key: str)
     assert time.monotonic() - server.signalled_at < 3
 
 
-@pytest.mark.xfail(raises=TimeoutError, reason="a socket that began while draining is not told")
 def test_a_handshake_that_comes_to_its_end_during_shutdown(
     configured: Callable[[str], Server],
 ) -> None:

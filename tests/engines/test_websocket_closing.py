@@ -254,19 +254,11 @@ def test_a_close_of_the_applications_finds_the_answer_in_what_was_held(peer: Pee
     assert peer.pongs == [b"held"]
 
 
-@pytest.mark.xfail(
-    reason="a server that begins the closing handshake reads on until the peer's Close (RFC 6455 "
-    "§7.1.2): nothing of what comes is queued any more, so a slow application is no reason to stop"
-)
 def test_a_shutdown_reads_on_behind_an_application_that_does_not(peer: Peer) -> None:
     begin_to_close(fill(peer), 1012, at_once=True).look(100.0).receive(close(1012))
     assert peer.ws.finished and not peer.ws.aborted
 
 
-@pytest.mark.xfail(
-    reason="the end of input ends a WebSocket that is closing, whether or not the application has "
-    "taken its messages: they stay takable behind the end"
-)
 def test_a_shutdown_sees_the_end_of_input_behind_an_application_that_does_not(peer: Peer) -> None:
     begin_to_close(fill(peer), 1012, at_once=True).end()
     assert peer.ws.finished

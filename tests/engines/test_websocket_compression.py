@@ -257,10 +257,6 @@ def test_what_cannot_be_made_smaller_may_be_a_little_larger(
     assert peer.receive(*(deflater.binary(one, pieces) for one in expected)).messages == expected
 
 
-@pytest.mark.xfail(
-    reason="DEFLATE's own codes make a literal 9 bits at worst with fixed Huffman codes (RFC 1951 "
-    "§3.2.6): a message of the greatest size may be compressed to 9/8 of it, and is not too big"
-)
 def test_a_client_that_deflates_badly_is_not_refused_for_it(engine: str) -> None:
     message = bytes(range(144, 256)) * 100
     bits = "010"  # a block of fixed codes

@@ -114,19 +114,6 @@ def test_a_payload_that_looks_like_a_frame_is_a_payload(
         peer.assert_open()
 
 
-@pytest.mark.parametrize(
-    "engine",
-    [
-        pytest.param(
-            "websockets",
-            marks=pytest.mark.xfail(
-                reason="between a frame's header and its payload there is no frame (RFC 6455 "
-                "§5.2): a payload that comes on its own is taken for a message if it looks like one"
-            ),
-        ),
-        "wsproto",
-    ],
-)
 @pytest.mark.parametrize("inner", [text("inner"), frame(BINARY), frame(BINARY, bytes(125))])
 def test_a_payload_that_comes_on_its_own_and_looks_like_a_frame(engine: str, inner: bytes) -> None:
     payload = masked(inner)

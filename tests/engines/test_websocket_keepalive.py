@@ -232,10 +232,6 @@ def test_a_close_takes_the_place_of_the_pong(peer: Peer) -> None:
     assert peer.ws.aborted and peer.ws.closed == (1006, "")
 
 
-@pytest.mark.xfail(
-    reason="a pong for a ping sent before our Close must not move the deadline of the closing "
-    "handshake (RFC 6455 §7.1.1): it is set to when the next ping would have been due"
-)
 @pytest.mark.parametrize("at_once", [False, True])
 @pytest.mark.parametrize("looked", [False, True])
 @pytest.mark.parametrize("interval", [1.0, 3600.0])

@@ -52,6 +52,9 @@ LIMIT = WebSocketOptions(2000, ping_interval=0)
 
 # ---- a grammar of sessions, good and nearly good ------------------------------------------
 
+#: 1014 was registered after wsproto's list was written.
+KNOWN_TO_CLIENTS = [code for code in VALID_CODES if code != 1014]
+
 
 def raw_deflate(data: bytes, *, final: bool = False) -> bytes:
     deflater = zlib.compressobj(wbits=-15)
@@ -446,7 +449,9 @@ agreed = st.none() | st.builds(Agreement, bits, bits, st.booleans(), st.booleans
 @pytest.mark.parametrize("make_client", CLIENTS)
 @pytest.mark.parametrize("engine", WEBSOCKET_ENGINES)
 @settings(QUICK, max_examples=60)
-@given(agreed, messages, messages, st.integers(1, 5), st.sampled_from(VALID_CODES), st.booleans())
+@given(
+    agreed, messages, messages, st.integers(1, 5), st.sampled_from(KNOWN_TO_CLIENTS), st.booleans()
+)
 def test_what_independent_clients_say_and_hear(
     make_client: Callable[[Agreement | None], Client],
     engine: str,

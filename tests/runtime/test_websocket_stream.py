@@ -349,7 +349,6 @@ def test_nothing_is_left_when_the_application_goes_first(serve: Serve) -> None:
     serve(app, talk)
 
 
-@pytest.mark.xfail(reason="a task that waits in receive() is not told")
 @pytest.mark.parametrize("version", ["1.1", "2"])
 def test_who_waits_is_told_that_another_task_has_refused(serve: Serve, version: str) -> None:
     """``receive`` in one task, ``websocket.close`` in another, and a client that stays."""

@@ -203,7 +203,7 @@ class WebSocket:
                         self._queue(payload.decode() if opcode == TEXT else payload)
                     else:
                         self._data(opcode, payload, ends=ends, fin=fin)
-                    if self._queued > _MAX_QUEUED:
+                    if self._queued > _MAX_QUEUED and self._state == _OPEN:
                         self.is_behind = True
                         return
                 elif self._held:
@@ -239,8 +239,8 @@ class WebSocket:
             compressed = self._rsv1 = rsv != 0
             if rsv & RSV2_RSV3 or (rsv and self._deflate is None):
                 raise WebSocketFault("reserved bits without a meaning")
-        if compressed:  # what cannot be compressed grows a little (RFC 1951 §3.2.4)
-            limit += (limit >> 8) + 64
+        if compressed:  # a literal may take nine bits (RFC 1951 §3.2.6)
+            limit += (limit >> 3) + 64
         if length > limit:
             raise WebSocketFault("message too big", TOO_BIG)
 
@@ -301,7 +301,7 @@ class WebSocket:
             elif code is None:
                 code = self._sent_code
             self._end(frames.NO_STATUS if code is None else code, reason)
-        elif payload == self._awaited_pong:
+        elif payload == self._awaited_pong and self._state == _OPEN:
             self._awaited_pong = None
             self.next_look = self._next_ping
 
@@ -357,9 +357,9 @@ class WebSocket:
         self.next_look = 0.0
         if at_once:
             self.closed = code, reason
-            return
-        self.messages.clear()
-        self._queued = 0
+        else:
+            self.messages.clear()
+            self._queued = 0
         if self.is_behind:
             self._read()
 
