@@ -212,7 +212,8 @@ class Connection:
                             self.engine.acknowledge(event.stream_id, len(event.data))
                         else:
                             stream.data_received(event.data, event.end_stream)
-                            stream.wake()
+                            if stream.signal is not None:
+                                stream.signal.notify()
                     else:
                         self._dispatch(event)
                 # More comes from applications that were started and have answered at once. Without

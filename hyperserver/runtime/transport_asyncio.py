@@ -34,24 +34,26 @@ class AsyncioSignal:
         self._loop = loop
         self._futures: list[asyncio.Future[None]] = []
 
-    async def wait(self) -> None:
+    def wait(self) -> asyncio.Future[None]:
+        if self._futures:  # forget those that were cancelled
+            self._futures = [future for future in self._futures if not future.done()]
         future = self._loop.create_future()
         self._futures.append(future)
-        try:
-            await future
-        finally:
-            self._futures.remove(future)
+        return future
 
     def notify(self) -> None:
-        for future in self._futures:
-            if not future.done():
-                future.set_result(None)
+        futures = self._futures
+        if futures:
+            self._futures = []
+            for future in futures:
+                if not future.done():
+                    future.set_result(None)
 
 
 class AsyncioTransport(asyncio.Protocol):
     """Adapts the loop's callbacks to a ``Connection``, and its commands to the loop's transport."""
 
-    __slots__ = ("_acceptor", "_connection", "_transport", "congested")
+    __slots__ = ("_acceptor", "_connection", "_transport", "congested", "data_received")
 
     _connection: Connection
     _transport: asyncio.Transport
@@ -59,6 +61,8 @@ class AsyncioTransport(asyncio.Protocol):
     def __init__(self, acceptor: Acceptor) -> None:
         self._acceptor = acceptor
         self.congested = False
+        #: The connection's own, once there is one: a call less for each read.
+        self.data_received: Callable[[bytes], None] = bytes  # type: ignore[assignment]
 
     # ---- called by the loop --------------------------------------------------------------
 
@@ -66,9 +70,8 @@ class AsyncioTransport(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
         self._transport.set_write_buffer_limits(high=HIGH_WATER)
         self._connection = self._acceptor.accept(self, transport.get_extra_info("socket"))
-
-    def data_received(self, data: bytes) -> None:
-        self._connection.data_received(data)
+        self.data_received = self._connection.data_received
+        self._transport.set_protocol(self)  # which uvloop asks for its methods just here
 
     def eof_received(self) -> bool:
         self._connection.eof_received()

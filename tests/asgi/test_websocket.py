@@ -10,7 +10,7 @@ import pytest
 from hyperserver.asgi.websocket import WebSocketCycle
 from hyperserver.errors import ClientDisconnected, LocalProtocolError
 from hyperserver.protocol.events import Event, Headers, RequestReceived
-from hyperserver.protocol.interface import HIGH_WATER
+from hyperserver.protocol.interface import HIGH_WATER, TunnelSink
 from hyperserver.protocol.websocket.connection import WebSocket, WebSocketOptions
 from hyperserver.protocol.websocket.frames import MakeFrameReader
 from hyperserver.protocol.websocket.handshake import read_handshake
@@ -73,7 +73,9 @@ class Engine:
     def send_trailers(self, stream_id: int, headers: Headers) -> None:
         raise NotImplementedError
 
-    def accept_tunnel(self, stream_id: int, headers: Headers) -> None:
+    def accept_tunnel(
+        self, stream_id: int, headers: Headers, sink: TunnelSink | None = None
+    ) -> None:
         self.calls.append(("accept", list(headers)))
         self.tunnel = True
 

@@ -288,7 +288,7 @@ class AnyOrder(RuleBasedStateMachine):
             for _ in range(3):
                 now += 3600.0
                 peer.look(now).take()
-            assert peer.ws.finished and peer.take().ws.next_message() is None
+            assert peer.ws.finished and not peer.take().ws.messages
 
 
 TestAnyOrder = AnyOrder.TestCase

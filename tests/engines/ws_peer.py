@@ -235,7 +235,8 @@ class Peer:
         return self.flush()
 
     def take(self, count: int = -1) -> Self:
-        while count and (message := self.ws.next_message()) is not None:
+        while count and self.ws.messages:
+            message = self.ws.next_message()
             self.messages.append(message)
             count -= 1
         return self

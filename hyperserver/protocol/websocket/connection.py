@@ -121,9 +121,10 @@ class WebSocket:
         self._state = _OPEN
         #: Messages may be sent.
         self.is_open = True
-        #: What waits for the application; taken by ``next_message``.
+        #: What waits for the application: to look at, and to be taken by ``next_message`` or,
+        #: unless this side ``is_behind``, by hand.
         self.messages: list[str | bytes] = []
-        self._queued = 0
+        self._queued = 0  # bytes since there were none
         #: Some of what was received is not read before the application has taken messages.
         self.is_behind = False
         self._held: list[bytes] = []
@@ -285,6 +286,8 @@ class WebSocket:
 
     def _queue(self, message: str | bytes) -> None:
         if self._state == _OPEN:
+            if not self.messages:
+                self._queued = 0
             self.messages.append(message)
             self._queued += len(message) + _MESSAGE_OVERHEAD
 
@@ -307,13 +310,11 @@ class WebSocket:
 
     # ---- the application's side ----------------------------------------------------------
 
-    def next_message(self) -> str | bytes | None:
-        """The oldest message that was not taken; the last one makes room for those behind it."""
-        if not self.messages:
-            return None
+    def next_message(self) -> str | bytes:
+        """Take the oldest of ``messages``; the last one makes room for those behind it."""
         message = self.messages.pop(0)
-        self._queued -= len(message) + _MESSAGE_OVERHEAD
         if self.is_behind and not self.messages:
+            self._queued = 0
             self._excused = True  # that no pong was seen is our doing
             self._read()
         return message
