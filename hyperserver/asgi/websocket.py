@@ -202,14 +202,19 @@ class WebSocketCycle:
                 if kind != "websocket.close":
                     raise _unexpected(kind, "after websocket.accept")
                 return self._close(socket, message)
-            payload = self._payload(message)
+            payload = message.get("text")
+            if type(payload) is not str or message.get("bytes") is not None:
+                payload = self._payload(message)
             if not socket.is_open or self._lost:
                 raise ClientDisconnected
             try:
                 self.bytes_sent += socket.send(payload)
             except UnicodeEncodeError as error:
                 raise LocalProtocolError(f"'text' cannot be sent: {error}") from None
-            self._send_output(socket)
+            if len(socket.output) == 1:
+                self._engine.send_data(self.stream_id, socket.output.pop())
+            else:
+                self._send_output(socket)
         elif self._state == _CONNECTING:
             if self._lost:
                 raise ClientDisconnected
@@ -284,8 +289,6 @@ class WebSocketCycle:
         text = message.get("text")
         data = message.get("bytes")
         if data is None:
-            if type(text) is str:
-                return text
             if text is None:
                 raise LocalProtocolError("websocket.send needs either 'bytes' or 'text'")
             if not isinstance(text, str):
@@ -349,10 +352,6 @@ class WebSocketCycle:
             self._send_output(socket)
 
     def _send_output(self, socket: WebSocket) -> None:
-        output = socket.output
-        if len(output) == 1:
-            self._engine.send_data(self.stream_id, output.pop())
-            return
         for data in socket.data_to_send():
             self._engine.send_data(self.stream_id, data)
 

@@ -90,9 +90,13 @@ class Connection:
 
     def data_received(self, data: bytes) -> None:
         now = self._now = monotonic()
+        wire = self.wire
         try:
-            self.wire.receive_data(data, now)
-            self.flush()
+            wire.receive_data(data, now)
+            if self.engine.event_queue or wire.output or wire.wants_data is not self._reading:
+                self.flush()
+            elif wire.output_finished:
+                self._after_output()
         except Exception:  # noqa: BLE001
             self.contain()
 

@@ -26,28 +26,37 @@ _BATCH = 8
 
 
 class AsyncioSignal:
-    """One future per waiting task, so that cancelling one does not disturb another."""
+    """One future per waiting task, so that cancelling one does not disturb another. There is hardly
+    ever more than one, which therefore has a place of its own.
+    """
 
-    __slots__ = ("_futures", "_loop")
+    __slots__ = ("_future", "_loop", "_others")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._futures: list[asyncio.Future[None]] = []
+        self._future: asyncio.Future[None] | None = None
+        self._others: list[asyncio.Future[None]] | None = None
 
     def wait(self) -> asyncio.Future[None]:
-        if self._futures:  # forget those that were cancelled
-            self._futures = [future for future in self._futures if not future.done()]
         future = self._loop.create_future()
-        self._futures.append(future)
+        if self._future is None or self._future.done():
+            self._future = future
+        else:
+            waiting = [other for other in self._others or () if not other.done()]
+            self._others = [*waiting, future]
         return future
 
     def notify(self) -> None:
-        futures = self._futures
-        if futures:
-            self._futures = []
-            for future in futures:
-                if not future.done():
-                    future.set_result(None)
+        future = self._future
+        if future is not None:
+            self._future = None
+            if not future.done():
+                future.set_result(None)
+        if self._others is not None:
+            others, self._others = self._others, None
+            for other in others:
+                if not other.done():
+                    other.set_result(None)
 
 
 class AsyncioTransport(asyncio.Protocol):

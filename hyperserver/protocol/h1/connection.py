@@ -159,7 +159,8 @@ class HTTP1Connection:
     def receive_data(self, data: bytes, now: float) -> None:
         phase = self._phase
         if phase == _TUNNEL:
-            self._tunnel(data)
+            if self._sink is None or not self._sink(data):
+                self._tunnel(data)
             return
         if phase == _HEAD and not self._buffer and 0 <= data.find(b"\r\n\r\n") == len(data) - 4:
             self._read_head(data, now)  # by far the most frequent case: one read, one head
@@ -176,11 +177,8 @@ class HTTP1Connection:
     def _tunnel(self, data: bytes) -> None:
         if self._sink is None:
             self._deliver(data, False)
-            return
-        self._unacknowledged += len(data)
-        if self._sink(data):
-            self._unacknowledged -= len(data)
-        else:
+        else:  # it has them, and has yet to acknowledge
+            self._unacknowledged += len(data)
             self._update_wants_data()
 
     def receive_eof(self, now: float) -> None:

@@ -169,10 +169,15 @@ class WebSocket:
             if piece is not None:
                 opcode, payload, _, _ = piece
                 try:
-                    self._queue(payload.decode() if opcode == TEXT else payload)
+                    message = payload.decode() if opcode == TEXT else payload
                 except UnicodeDecodeError:
                     self._fail(INVALID_DATA, _NOT_UTF8)
+                    return
+                if not self.messages:  # short as it is, it alone is never too much
+                    self.messages.append(message)
+                    self._queued = len(payload) + _MESSAGE_OVERHEAD
                 else:
+                    self._queue(message)
                     self.is_behind = self._queued > _MAX_QUEUED
                 return
         elif self._state == _CLOSED:
