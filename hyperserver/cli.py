@@ -45,6 +45,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--tls-key", metavar="FILE", help="the certificate's private key (PEM)")
     parser.add_argument(
+        "--dev-tls",
+        action="store_true",
+        help="speak TLS with a certificate made for this machine, for development",
+    )
+    parser.add_argument(
         "--worker", choices=("auto", "asyncio", "uvloop", "trio"), help="the event loop"
     )
     parser.add_argument(
@@ -105,14 +110,21 @@ def _tls_and_listeners(
     if given != (None, None):
         if None in given:
             raise UsageError("--tls-certificate and --tls-key go together; see hyperserver --help")
-        tls = dataclasses.replace(tls, certificate=given[0], key=given[1])
-    elif not arguments.bind or tls.certificate is None:
+        if arguments.dev_tls:
+            raise UsageError("--dev-tls makes a certificate of its own; give no --tls-certificate")
+        tls = dataclasses.replace(
+            tls, certificate=given[0], key=given[1], certificates=(), dev=False
+        )
+    elif arguments.dev_tls:
+        tls = TLS(dev=True, profile=tls.profile, minimum_version=tls.minimum_version)
+    elif not arguments.bind or not tls.is_set_up:
         return tls, listens
     # Where TLS is set up, no address named on the command line may be plaintext by an oversight.
     listens = tuple(_with_tls(listens))
     if not any(listen.tls for listen in listens):
-        if given != (None, None):
-            raise UsageError("--tls-certificate: there are only Unix sockets, which do without TLS")
+        if given != (None, None) or arguments.dev_tls:
+            option = "--dev-tls" if arguments.dev_tls else "--tls-certificate"
+            raise UsageError(f"{option}: there are only Unix sockets, which do without TLS")
         tls = TLS()
     return tls, listens
 

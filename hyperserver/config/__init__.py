@@ -1,12 +1,25 @@
 """The configuration: what can be set, and how it is read from TOML."""
 
 from hyperserver.config.load import from_mapping, load_file
-from hyperserver.config.schema import HTTP1, HTTP2, TLS, Config, Limits, Listen, Log, Timeouts
+from hyperserver.config.schema import (
+    HTTP1,
+    HTTP2,
+    TLS,
+    Certificate,
+    ClientAuth,
+    Config,
+    Limits,
+    Listen,
+    Log,
+    Timeouts,
+)
 
 __all__ = [
     "HTTP1",
     "HTTP2",
     "TLS",
+    "Certificate",
+    "ClientAuth",
     "Config",
     "Limits",
     "Listen",

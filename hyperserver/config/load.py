@@ -47,7 +47,7 @@ def _resolve(table: Any, directory: Path) -> object:
         value = getattr(table, spec.name)
         if dataclasses.is_dataclass(value):
             changes[spec.name] = _resolve(value, directory)
-        elif isinstance(value, tuple) and dataclasses.is_dataclass(value[0]):
+        elif isinstance(value, tuple) and value and dataclasses.is_dataclass(value[0]):
             changes[spec.name] = tuple(_resolve(entry, directory) for entry in value)
         elif spec.metadata.get("unit") == "path" and value is not None:
             changes[spec.name] = str(directory / value)
@@ -98,18 +98,18 @@ def _did_you_mean(name: str, known: Mapping[str, object]) -> str:
 def _read_value(
     spec: dataclasses.Field[Any], hint: Any, value: object, path: str, errors: list[str]
 ) -> object:
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        (hint,) = (arg for arg in typing.get_args(hint) if arg is not type(None))
     if dataclasses.is_dataclass(hint):
         assert isinstance(hint, type)
         return _read_table(hint, value, f"{path}.", errors)
     if typing.get_origin(hint) is tuple:
         return _read_list(spec, typing.get_args(hint)[0], value, path, errors)
-    if typing.get_origin(hint) in (types.UnionType, typing.Union):
-        (hint,) = (arg for arg in typing.get_args(hint) if arg is not type(None))
     unit = spec.metadata.get("unit")
     result: Any
     if unit == "duration":
         result = parse_duration(value)
-        if result <= 0:
+        if result <= 0 and spec.metadata.get("minimum") is None:
             raise ValueError("must be more than zero")
     elif unit == "size":
         result = parse_size(value)

@@ -7,10 +7,16 @@ how its value is written in a file: ``duration`` (``"30s"``), ``size`` (``"64KiB
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from hyperserver.errors import ConfigError
+
+_HOST = re.compile(
+    r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?"
+)
+_FIELD_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
 
 
 def setting(
@@ -57,6 +63,96 @@ class Listen:
         "begins with HTTP/2's preface gets HTTP/2.",
         choices=("h2", "http/1.1"),
     )
+    redirect: str | None = setting(
+        None, "Send every request to https, but those of ACME challenges.", choices=("https",)
+    )
+    names: tuple[str, ...] = setting(
+        (),
+        'Host names that the redirect may lead to, as "host" or "host:port"; the first is for '
+        "requests that name none of them.",
+    )
+    hsts: float | None = setting(
+        None,
+        "For how long browsers shall speak to this host by TLS alone (RFC 6797).",
+        unit="duration",
+    )
+    alt_svc: str | None = setting(
+        None, "Value of an alt-svc field in responses (RFC 7838), to announce HTTP/3 elsewhere."
+    )
+    acme_webroot: str | None = setting(
+        None,
+        "Folder in which certbot or lego put answers to ACME challenges, to be served here.",
+        unit="path",
+    )
+
+    def __post_init__(self) -> None:
+        if self.redirect is not None:
+            if self.tls:
+                raise ConfigError("`listen.redirect`: this listener speaks TLS already")
+            if not self.names:
+                raise ConfigError(
+                    "`listen.redirect`: needs `listen.names`, the host names that it may lead to"
+                )
+        elif self.names:
+            raise ConfigError('`listen.names`: needs `listen.redirect = "https"` beside it')
+        for name in self.names:
+            if _HOST.fullmatch(name) is None:
+                raise ConfigError(
+                    f'`listen.names`: {name!r} is not a host name; write "host" or "host:port"'
+                )
+        if self.hsts is not None and not self.tls:
+            raise ConfigError("`listen.hsts`: needs `tls = true` beside it (RFC 6797)")
+        if self.alt_svc is not None and _FIELD_VALUE.fullmatch(self.alt_svc) is None:
+            raise ConfigError(f"`listen.alt_svc`: {self.alt_svc!r} cannot stand in a field")
+
+
+@dataclass(frozen=True, slots=True)
+class ClientAuth:
+    """Certificates of clients (mutual TLS)."""
+
+    mode: str = setting(
+        "off",
+        "optional: a client may show a certificate, which must be good; required: it must.",
+        choices=("off", "optional", "required"),
+    )
+    ca: str | None = setting(
+        None, "PEM file with the certificates that vouch for those of clients.", unit="path"
+    )
+    crl: str | None = setting(
+        None, "PEM file with the lists of certificates that they have revoked.", unit="path"
+    )
+
+    def __post_init__(self) -> None:
+        if self.mode != "off" and self.ca is None:
+            raise ConfigError(
+                f'`tls.client_auth.mode`: "{self.mode}" needs `tls.client_auth.ca` beside it'
+            )
+        if self.crl is not None and self.ca is None:
+            raise ConfigError("`tls.client_auth.crl`: needs `tls.client_auth.ca` beside it")
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """One of several certificates. It serves the host names that it is made out to."""
+
+    certificate: str = setting(
+        "", "PEM file with the certificate and those that vouch for it.", unit="path"
+    )
+    key: str = setting("", "PEM file with the certificate's private key.", unit="path")
+    key_password_file: str | None = setting(
+        None, "File with the password of an encrypted key.", unit="path"
+    )
+    key_password_env: str | None = setting(
+        None, "Environment variable with the password of an encrypted key."
+    )
+    client_auth: ClientAuth | None = setting(  # noqa: RUF009 - a field like the others
+        None, "In place of [tls.client_auth], for these host names."
+    )
+
+    def __post_init__(self) -> None:
+        if not (self.certificate and self.key):
+            raise ConfigError("`tls.certificates`: each needs a `certificate` and a `key`")
+        _check_password(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +162,38 @@ class TLS:
     certificate: str | None = setting(
         None, "PEM file with the certificate and those that vouch for it.", unit="path"
     )
-    key: str | None = setting(
-        None, "PEM file with the certificate's private key, not encrypted.", unit="path"
+    key: str | None = setting(None, "PEM file with the certificate's private key.", unit="path")
+    key_password_file: str | None = setting(
+        None, "File with the password of an encrypted key.", unit="path"
+    )
+    key_password_env: str | None = setting(
+        None, "Environment variable with the password of an encrypted key."
+    )
+    certificates: tuple[Certificate, ...] = setting(
+        (), "Several certificates in place of one; the first is the default."
+    )
+    profile: str = setting(
+        "intermediate",
+        "Mozilla's name for a choice of versions and ciphers; modern is TLS 1.3 alone.",
+        choices=("intermediate", "modern"),
+    )
+    minimum_version: str | None = setting(
+        None,
+        "Oldest version of TLS that is spoken; unless set, the profile's.",
+        choices=("1.2", "1.3"),
+    )
+    sni_strict: bool = setting(
+        False, "Refuse clients that name no host of ours, instead of showing the first certificate."
+    )
+    reload: float = setting(
+        10.0,
+        "Within what time new certificate files are taken; with 0s, on SIGHUP alone.",
+        unit="duration",
+        minimum=0,
+    )
+    dev: bool = setting(False, "Make a certificate for this machine, for development.")
+    client_auth: ClientAuth = setting(  # noqa: RUF009 - a field like the others
+        ClientAuth(), "Certificates of clients."
     )
 
     def __post_init__(self) -> None:
@@ -75,6 +201,39 @@ class TLS:
             raise ConfigError("`tls.certificate`: needs `tls.key` beside it")
         if self.key is not None and self.certificate is None:
             raise ConfigError("`tls.key`: needs `tls.certificate` beside it")
+        if self.certificates and self.certificate is not None:
+            raise ConfigError(
+                "`tls.certificate`: contradicts `tls.certificates`; write it as the first of those"
+            )
+        if self.dev and (self.certificates or self.certificate is not None):
+            raise ConfigError("`tls.dev`: makes a certificate of its own; name no other")
+        if self.profile == "modern" and self.minimum_version == "1.2":
+            raise ConfigError('`tls.minimum_version`: "1.2" contradicts `tls.profile` "modern"')
+        _check_password(self)
+        if self.certificate is None and (self.key_password_file or self.key_password_env):
+            raise ConfigError(
+                "`tls.key_password_file`, `tls.key_password_env`: need `tls.key` beside it"
+            )
+
+    @property
+    def is_set_up(self) -> bool:
+        """There is a certificate, or one is to be made."""
+        return self.dev or bool(self.certificates) or self.certificate is not None
+
+    def entries(self) -> tuple[Certificate, ...]:
+        """All certificates, as one list."""
+        if self.certificate is None or self.key is None:
+            return self.certificates
+        return (
+            Certificate(self.certificate, self.key, self.key_password_file, self.key_password_env),
+        )
+
+
+def _check_password(entry: Certificate | TLS) -> None:
+    if entry.key_password_file is not None and entry.key_password_env is not None:
+        raise ConfigError(
+            "`tls.key_password_file`: contradicts `tls.key_password_env`; write one of them"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +395,7 @@ class Config:
                 f'`root_path`: must begin with "/" and not end with it, not {root_path!r}'
             )
         speaks_tls = any(listen.tls for listen in self.listen)
-        if speaks_tls and self.tls.certificate is None:
+        if speaks_tls and not self.tls.is_set_up:
             raise ConfigError("`listen.tls`: needs `tls.certificate` and `tls.key`")
-        if self.tls.certificate is not None and not speaks_tls:
+        if self.tls.is_set_up and not speaks_tls:
             raise ConfigError("`tls`: no listener uses it; set `tls = true` in a [[listen]]")

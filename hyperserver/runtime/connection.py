@@ -27,7 +27,10 @@ from hyperserver.protocol.interface import HIGH_WATER, ByteConnection
 from hyperserver.runtime.stream import Stream
 
 if TYPE_CHECKING:
+    from hyperserver.protocol.answers import Answer
     from hyperserver.runtime.backend import Transport
+    from hyperserver.runtime.site import Site
+    from hyperserver.runtime.tls_session import TLSSession
     from hyperserver.runtime.worker import Worker
 
 
@@ -46,7 +49,9 @@ class Connection:
         "_written",
         "context",
         "engine",
+        "secure",
         "shares_writes",
+        "site",
         "streams",
         "transport",
         "wire",
@@ -68,6 +73,10 @@ class Connection:
         #: Takes and gives bytes: the engine itself, or a layer of TLS around it.
         self.wire = engine
         self.context = context
+        #: Answers what is not the application's, if anything is not.
+        self.site: Site | TLSSession | None = None
+        #: Of a connection with TLS.
+        self.secure: TLSSession | None = None
         self.streams: dict[int, Stream] = {}
         #: Several streams may have something to say at a time.
         self.shares_writes = engine.http_version == "2"
@@ -114,6 +123,8 @@ class Connection:
             return
         self._lost = self._pumping = True  # never pump again
         self.worker.forget(self)
+        if self.secure is not None:
+            self.secure.ended(self.context.client)
         for stream in list(self.streams.values()):
             stream.closed()
             stream.wake()
@@ -206,6 +217,9 @@ class Connection:
             self._pumping = self._lost
 
     def _start_stream(self, request: RequestReceived, at_once: bool) -> None:
+        if self.site is not None and (answer := self.site.answer(request)) is not None:
+            self._answer(request, answer)
+            return
         if request.protocol is not None:
             self._refuse_tunnel(request)
             return
@@ -214,6 +228,12 @@ class Connection:
         worker.streams.add(stream)
         scope = http_scope(request, self.context, self.engine.can_push)
         worker.backend.spawn(stream, scope, at_once)
+
+    def _answer(self, request: RequestReceived, answer: Answer) -> None:
+        """In place of the application."""
+        self.engine.send_response(request.stream_id, answer.status, answer.headers, answer.body)
+        self.engine.release(request.stream_id)
+        self.worker.log_answer(self, request, answer)
 
     def _refuse_tunnel(self, request: RequestReceived) -> None:
         """No application can be asked for a tunnel (RFC 9110 §15.6.2)."""

@@ -7,7 +7,7 @@ import os
 import re
 import socket
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hyperserver.asgi.scope import Address
@@ -21,8 +21,8 @@ _HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>\d
 class OpenSocket:
     """A bound socket. ``server`` is what scopes say of it, ``url`` what the log says.
 
-    ``tls`` means that connections begin with a handshake, ``protocols`` are ALPN names; ``path`` is the file of a Unix socket
-    that is ours to remove.
+    ``tls`` means that connections begin with a handshake, ``protocols`` are ALPN names; ``path`` is
+    the file of a Unix socket that is ours to remove; ``listen`` are all the settings.
     """
 
     sock: socket.socket
@@ -33,6 +33,7 @@ class OpenSocket:
     protocols: tuple[str, ...] = ("h2", "http/1.1")
     path: str | None = None
     inode: int = 0
+    listen: Listen = field(default_factory=Listen)
 
     def unlink(self) -> None:
         """Remove the socket file, if it is still the one we made."""
@@ -116,10 +117,18 @@ def _describe(sock: socket.socket, listen: Listen) -> OpenSocket:
         host, port = name[0], name[1]
         shown = f"[{host}]" if ":" in host else host
         url = f"{'https' if listen.tls else 'http'}://{shown}:{port}"
-        return OpenSocket(sock, (host, port), url, listen.backlog, listen.tls, listen.protocols)
+        return OpenSocket(
+            sock, (host, port), url, listen.backlog, listen.tls, listen.protocols, listen=listen
+        )
     path = os.fsdecode(name)
     return OpenSocket(
-        sock, (path, None), f"unix:{path}", listen.backlog, listen.tls, listen.protocols
+        sock,
+        (path, None),
+        f"unix:{path}",
+        listen.backlog,
+        listen.tls,
+        listen.protocols,
+        listen=listen,
     )
 
 
@@ -167,6 +176,7 @@ def _open_unix(path: str, listen: Listen) -> OpenSocket:
         listen.protocols,
         path,
         inode,
+        listen,
     )
 
 

@@ -133,6 +133,10 @@ async def _main(app: ASGIApplication, config: Config, sockets: list[OpenSocket])
 
     def on_signal(number: int) -> None:
         name = signal.Signals(number).name
+        if name == "SIGHUP":
+            logger.info("SIGHUP: reading the certificates again")
+            worker.reload()
+            return
         signals.append(number)
         if not is_ready:
             logger.info("%s: cancelling the startup", name)
@@ -147,7 +151,8 @@ async def _main(app: ASGIApplication, config: Config, sockets: list[OpenSocket])
     clean = False
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
-        await tasks.start(_watch_signals, on_signal)
+        hangup = any(opened.tls for opened in sockets)
+        await tasks.start(_watch_signals, on_signal, hangup)
         try:
             clean = await worker.run(sockets, on_ready=ready, on_stuck=stuck)
         except Exception as error:  # noqa: BLE001 - raised below, outside the task group
@@ -180,14 +185,19 @@ def leave_soon(code: int) -> None:
 
 async def _watch_signals(
     on_signal: Callable[[int], None],
+    hangup: bool,
     *,
     task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """SIGINT and SIGTERM: the first drains, the second forces; during startup, one is enough."""
+    """SIGINT and SIGTERM: the first drains, the second forces; during startup, one is enough.
+
+    With ``hangup`` also SIGHUP, which ends a process that has nothing to read again.
+    """
     if sys.platform == "win32":  # no loop there takes signal handlers; Ctrl-C cancels instead
         task_status.started()
         return
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+    numbers = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if hangup else ()))
+    with anyio.open_signal_receiver(*numbers) as received:
         task_status.started()
         async for number in received:
             on_signal(number)

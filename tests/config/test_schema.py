@@ -4,14 +4,23 @@ import dataclasses
 import inspect
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
 
 import hyperserver.config as public
-from hyperserver.config import TLS, Config, Limits, Listen, Timeouts, schema
+from hyperserver.config import (
+    TLS,
+    Certificate,
+    ClientAuth,
+    Config,
+    Limits,
+    Listen,
+    Timeouts,
+    schema,
+)
 from hyperserver.config.units import format_duration, format_size
 from hyperserver.errors import ConfigError
 from hyperserver.protocol.interface import Limits as EngineLimits
@@ -59,7 +68,7 @@ def test_every_setting_is_documented(name: str, field: dataclasses.Field[Any]) -
 @pytest.mark.parametrize(("name", "field"), SETTINGS, ids=[name for name, _ in SETTINGS])
 def test_every_default_obeys_its_own_rules(name: str, field: dataclasses.Field[Any]) -> None:
     choices, minimum, maximum = (field.metadata[k] for k in ("choices", "minimum", "maximum"))
-    if choices:
+    if choices and field.default is not None:
         values = field.default if isinstance(field.default, tuple) else (field.default,)
         assert set(values) <= set(choices)
     if minimum is not None and field.default is not None:
@@ -120,6 +129,51 @@ def test_a_certificate_needs_a_listener_that_speaks_tls() -> None:
         Config(tls=WITH_TLS)
 
 
+# ---- TLS: what contradicts what ----------------------------------------------------------------
+
+ONE = Certificate(certificate="c.pem", key="k.pem")
+
+
+@pytest.mark.parametrize(
+    ("build", "complaint"),
+    [
+        (lambda: Certificate(certificate="c.pem"), "each needs a `certificate` and a `key`"),
+        (lambda: TLS(certificate="c", key="k", certificates=(ONE,)), "as the first of those"),
+        (lambda: TLS(dev=True, certificates=(ONE,)), "`tls.dev`: makes a certificate of its own"),
+        (lambda: TLS(dev=True, certificate="c", key="k"), "`tls.dev`"),
+        (lambda: TLS(profile="modern", minimum_version="1.2"), "contradicts `tls.profile`"),
+        (lambda: TLS(key_password_file="p"), "need `tls.key` beside"),
+        (
+            lambda: TLS(certificate="c", key="k", key_password_file="p", key_password_env="P"),
+            "`tls.key_password_file`: contradicts",
+        ),
+        (lambda: ClientAuth(mode="required"), '"required" needs `tls.client_auth.ca`'),
+        (lambda: ClientAuth(crl="crl.pem"), "`tls.client_auth.crl`: needs"),
+        (lambda: Listen(redirect="https"), "needs `listen.names`"),
+        (lambda: Listen(redirect="https", names=("a",), tls=True), "speaks TLS already"),
+        (lambda: Listen(names=("a",)), "`listen.names`: needs `listen.redirect"),
+        (lambda: Listen(redirect="https", names=("http://a",)), "'http://a' is not a host name"),
+        (lambda: Listen(hsts=3600.0), "`listen.hsts`: needs `tls = true`"),
+        (lambda: Listen(alt_svc="a\nb"), "cannot stand in a field"),
+    ],
+)
+def test_contradictions(build: Callable[[], object], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(complaint)):
+        build()
+
+
+@pytest.mark.parametrize("name", ["a.test", "a.test:8443", "[::1]:443", "localhost", "192.0.2.1"])
+def test_names_that_a_redirect_may_lead_to(name: str) -> None:
+    assert Listen(redirect="https", names=(name,)).names == (name,)
+
+
+def test_one_certificate_is_a_list_of_one() -> None:
+    assert WITH_TLS.entries() == (ONE,)
+    assert TLS(certificates=(ONE, ONE)).entries() == (ONE, ONE)
+    assert TLS(dev=True).is_set_up
+    assert not TLS().is_set_up
+
+
 def test_the_package_offers_every_table() -> None:
     classes = {name for name, _ in inspect.getmembers(schema, dataclasses.is_dataclass)}
     assert classes <= set(public.__all__)
@@ -172,7 +226,7 @@ def test_the_example_writes_defaults_as_people_would() -> None:
 
 
 def test_every_choice_of_the_example_is_explained() -> None:
-    lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
+    lines = uncommented().splitlines()
     for name, field in SETTINGS:
         key = name.rpartition(".")[2]
         if field.metadata["choices"]:

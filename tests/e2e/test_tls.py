@@ -14,16 +14,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from tests.conftest import Certificate, MakeClientContext
 from tests.e2e.http2_client import HTTP2Client
 from tests.e2e.support import Client, Server
-
-if TYPE_CHECKING:
-    import trustme
 
 PROBE = "tests.e2e.apps.probe:app"
 HANDSHAKE = 0.4
@@ -103,13 +100,6 @@ def server(worker: str, secure_for: ServerFor) -> Iterator[TLSServer]:
     assert server.process.poll() is None, str(server.stderr)
     assert "internal error" not in str(server.stderr)
     assert server.get("/hello").body == b"Hello"
-
-
-@pytest.fixture(scope="module")
-def authority_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("authority") / "authority.pem"
-    authority.cert_pem.write_to_path(str(file))
-    return file
 
 
 @pytest.fixture
