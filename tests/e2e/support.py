@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -337,3 +338,30 @@ class Client:
         except (AssertionError, ConnectionResetError):
             return b"".join(body), False
         return b"".join(body), True
+
+
+class TLSClient(Client):
+    """``tls`` is the socket's TLS; truncation raises ssl.SSLEOFError where it is read.
+
+    ``name`` is the host that is asked for, which the certificate must be made out to.
+    """
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        context: ssl.SSLContext,
+        name: str | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> None:
+        super().__init__(address)
+        try:
+            self.tls = context.wrap_socket(
+                self.sock,
+                server_hostname=name or address[0],
+                session=session,
+                suppress_ragged_eofs=False,
+            )
+        except BaseException:
+            self.sock.close()
+            raise
+        self.sock = self.tls

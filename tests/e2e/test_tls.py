@@ -20,7 +20,7 @@ import pytest
 
 from tests.conftest import Certificate, MakeClientContext
 from tests.e2e.http2_client import HTTP2Client
-from tests.e2e.support import Client, Server
+from tests.e2e.support import Client, Server, TLSClient
 
 PROBE = "tests.e2e.apps.probe:app"
 HANDSHAKE = 0.4
@@ -31,21 +31,6 @@ linger = "500ms"
 """
 BODY = random.Random(1).randbytes(10_000_000)
 DIGEST = hashlib.sha256(BODY).hexdigest()
-
-
-class TLSClient(Client):
-    """``tls`` is the socket's TLS; truncation raises ssl.SSLEOFError where it is read."""
-
-    def __init__(self, address: tuple[str, int], context: ssl.SSLContext) -> None:
-        super().__init__(address)
-        try:
-            self.tls = context.wrap_socket(
-                self.sock, server_hostname=address[0], suppress_ragged_eofs=False
-            )
-        except BaseException:
-            self.sock.close()
-            raise
-        self.sock = self.tls
 
 
 class TLSServer(Server):
