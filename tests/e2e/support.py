@@ -60,7 +60,8 @@ class Output:
 class Server:
     """``python -m hyperserver APP`` on a free port.
 
-    ``worker`` may name an HTTP/1 engine, too ("trio+h11"); ``config`` is the text of a file.
+    ``worker`` may name an HTTP/1 engine, too ("trio+h11"); ``config`` is the text of a file, which
+    without ``bind`` names the addresses, too.
     """
 
     def __init__(
@@ -69,12 +70,13 @@ class Server:
         worker: str,
         *options: str,
         config: str = "",
-        bind: str = "127.0.0.1:0",
+        bind: str | None = "127.0.0.1:0",
         folder: Path | None = None,
         pass_fds: Iterable[int] = (),
     ) -> None:
         worker, _, engine = worker.partition("+")
-        command = [sys.executable, "-m", "hyperserver", app, "--worker", worker, "-b", bind]
+        command = [sys.executable, "-m", "hyperserver", app, "--worker", worker]
+        command += ["-b", bind] if bind else []
         command += ["--http1-engine", engine] if engine else []
         if config:
             assert folder is not None, "a configuration needs a folder for its file"
