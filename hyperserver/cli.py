@@ -130,8 +130,13 @@ def _tls_and_listeners(
 
 
 def _with_tls(listens: tuple[Listen, ...]) -> Iterator[Listen]:
-    """The same addresses, all but Unix sockets with TLS: those do not leave the machine."""
+    """The same addresses, all but Unix sockets with TLS: those do not leave the machine. Those that
+    redirect to https stay as they are.
+    """
     for listen in listens:
+        if listen.redirect is not None:
+            yield listen
+            continue
         local = tuple(bind for bind in listen.bind if bind.startswith("unix:"))
         others = tuple(bind for bind in listen.bind if bind not in local)
         if others:

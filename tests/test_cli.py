@@ -21,6 +21,7 @@ from hyperserver.cli import build_parser, configuration
 from hyperserver.config import TLS, Config, Listen, Timeouts
 from hyperserver.errors import UsageError
 
+WITH_TLS = ("--tls-certificate", "c.pem", "--tls-key", "k.pem")
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 15.0
 LOOPS = ("asyncio", "uvloop", "trio")
@@ -426,6 +427,8 @@ def test_help_names_every_option() -> None:
         (("shop:app", "--log-level", "loud"), "invalid choice: 'loud'"),
         (("shop:app", "--tls-certificate", "c.pem"), "--tls-certificate and --tls-key go together"),
         (("shop:app", "--tls-key", "k.pem"), "--tls-certificate and --tls-key go together"),
+        (("shop:app", *WITH_TLS, "--dev-tls"), "--dev-tls makes a certificate of its own"),
+        (("shop:app", "--dev-tls", "-b", "unix:/s"), "--dev-tls: there are only Unix sockets"),
     ],
 )
 def test_wrong_usage(project: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -767,9 +770,6 @@ def test_options_override_the_file_and_leave_the_rest(tmp_path: Path) -> None:
     assert (config.log.access, config.log.level) == (False, "info")
 
 
-WITH_TLS = ("--tls-certificate", "c.pem", "--tls-key", "k.pem")
-
-
 def test_a_certificate_on_the_command_line_is_for_every_address_but_unix_sockets() -> None:
     config = parse("a:b", *WITH_TLS, "-b", "x:1", "-b", "unix:/s", "-b", "fd:3")
     assert config.tls == TLS(certificate="c.pem", key="k.pem")
@@ -803,6 +803,23 @@ def test_a_certificate_on_the_command_line_replaces_that_of_the_file(tls_file: s
         Listen(bind=("x:80",), tls=True),
         Listen(bind=("unix:/s",), tls=True),
     )
+
+
+def test_a_certificate_for_development(tls_file: str, tmp_path: Path) -> None:
+    config = parse("a:b", "--dev-tls", "-b", "x:1", "-b", "unix:/t")
+    assert config.tls == TLS(dev=True)
+    assert config.listen == (Listen(bind=("x:1",), tls=True), Listen(bind=("unix:/t",)))
+    assert parse("-c", tls_file, "--dev-tls").tls == TLS(dev=True)
+
+
+def test_a_listener_that_redirects_stays_without_tls(tmp_path: Path) -> None:
+    file = tmp_path / "redirect.toml"
+    file.write_text(
+        'app = "a:b"\n[[listen]]\nbind = ["x:80"]\nredirect = "https"\nnames = ["x"]\n'
+        '[[listen]]\nbind = ["x:443"]\n'
+    )
+    config = parse("-c", str(file), "--dev-tls")
+    assert [listen.tls for listen in config.listen] == [False, True]
 
 
 def test_an_address_on_the_command_line_has_the_tls_of_the_file(

@@ -75,7 +75,7 @@ def ensure_certificate(folder: Path) -> Path:
 def machine_names() -> list[str]:
     """How this machine is reached from itself and, by its name, from its neighbours."""
     own = socket.gethostname().lower()
-    names = ["localhost", "*.localhost", own, *([] if "." in own else [f"{own}.local"])]
+    names = ["localhost", own, *([] if "." in own else [f"{own}.local"])]
     usable = [name for name in dict.fromkeys(names) if name and name.isascii()]
     return [*usable, "127.0.0.1", "::1"]
 

@@ -10,6 +10,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -354,6 +355,23 @@ def test_damaged_record(server: TLSServer, key: str) -> None:
             while bare.recv(65_536):
                 pass
         assert server.wait_report(key, "send") == "ClientDisconnected"
+
+
+# ---- a certificate for development -----------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="keeps it elsewhere")
+def test_dev_tls(worker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    with Server(PROBE, worker, "--dev-tls") as server:
+        trusted = tmp_path / "hyperserver/dev-tls/ca.pem"
+        (line,) = (line for line in server.stderr.lines if "to trust it" in line)
+        assert str(trusted) in line
+        context = ssl.create_default_context(cafile=str(trusted))
+        for name in ("localhost", "127.0.0.1"):
+            with TLSClient(("127.0.0.1", server.port), context, name) as client:
+                assert client.request("GET", "/hello").body == b"Hello"
+        assert server.stop() == 0
 
 
 # ---- stopping --------------------------------------------------------------------------------
