@@ -116,7 +116,15 @@ def _tls_and_listeners(
             tls, certificate=given[0], key=given[1], certificates=(), dev=False
         )
     elif arguments.dev_tls:
-        tls = TLS(dev=True, profile=tls.profile, minimum_version=tls.minimum_version)
+        tls = dataclasses.replace(
+            tls,
+            dev=True,
+            certificate=None,
+            key=None,
+            key_password_file=None,
+            key_password_env=None,
+            certificates=(),
+        )
     elif not arguments.bind or not tls.is_set_up:
         return tls, listens
     # Where TLS is set up, no address named on the command line may be plaintext by an oversight.

@@ -28,6 +28,8 @@ _DAY = 86_400.0
 #: Days before its end from which a certificate is warned about. Those that live for less than
 #: six weeks are renewed later than this: for them it is the last third of their life.
 WARN_DAYS = 14
+#: Of an RSA key. OpenSSL has such a bound as well, but on some systems a lower one.
+_LEAST_BITS = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,12 @@ def read_certificate(entry: Certificate, place: str) -> Loaded:
             raise ValueError("a block that does not end")
     except ValueError:
         raise ConfigError(f"`{setting}`: {entry.certificate} holds a damaged certificate") from None
+    bits = chain[0].key_bits
+    if 0 < bits < _LEAST_BITS:
+        raise ConfigError(
+            f"`{setting}`: {entry.certificate} has an RSA key of {bits} bits; clients refuse less "
+            f"than {_LEAST_BITS}"
+        )
     password = _password(entry, place)
     digest = _digest(chain_pem, key_pem, (password or "").encode())
     return Loaded(place, entry.certificate, entry.key, password, chain, pem_encode(ders[0]), digest)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import random
+import re
 import shutil
 import socket
 import ssl
@@ -21,7 +22,7 @@ import pytest
 
 from tests.conftest import Certificate, MakeClientContext
 from tests.e2e.http2_client import HTTP2Client
-from tests.e2e.support import Client, Server, TLSClient
+from tests.e2e.support import Client, Server, TLSClient, wait_until
 
 PROBE = "tests.e2e.apps.probe:app"
 HANDSHAKE = 0.4
@@ -355,6 +356,23 @@ def test_damaged_record(server: TLSServer, key: str) -> None:
             while bare.recv(65_536):
                 pass
         assert server.wait_report(key, "send") == "ClientDisconnected"
+
+
+def test_what_goes_wrong_is_told_to_who_wants_to_know(
+    worker: str, certificate: Certificate, make_client_context: MakeClientContext
+) -> None:
+    context = make_client_context()
+    with TLSServer(certificate, context, PROBE, worker, "--log-level", "debug") as server:
+        client = server.connect()
+        assert client.request("GET", "/hello").body == b"Hello"  # with it come the tickets
+        cut(client, "close")
+        wait_until(lambda: "was cut off without a close_notify" in str(server.stderr), "it is told")
+        with server.connect_bare() as bare:
+            assert bare.request("GET", "/").status == 400
+        wait_until(lambda: "ended: plain HTTP" in str(server.stderr), "plain HTTP is told")
+        assert server.get("/hello").body == b"Hello"
+        assert not re.search("WARNING|ERROR", str(server.stderr))
+        assert server.stop() == 0
 
 
 # ---- a certificate for development -----------------------------------------------------------

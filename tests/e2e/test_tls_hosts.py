@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import re
 import shutil
+import signal
 import ssl
 import subprocess
 import uuid
@@ -383,6 +384,32 @@ def test_a_resumed_session_keeps_its_clients_certificate(
     with TLSClient(address, context, "admin.test", session) as client:
         assert client.tls.session_reused
         assert tls_of(client, "admin.test")["client_cert_chain"] == first["client_cert_chain"]
+
+
+@EVERY_VERSION
+def test_a_session_does_not_outlive_a_revocation(
+    worker: str,
+    certificates: dict[str, Certificate],
+    make_client_context: MakeClientContext,
+    tmp_path: Path,
+    key: str,
+    version: ssl.TLSVersion,
+) -> None:
+    clients = Clients(tmp_path)
+    config = configuration(certificates, clients)
+    with Hosts("tests.e2e.apps.tls_scope:app", worker, config=config, folder=tmp_path) as server:
+        server.make_context = make_client_context
+        address = ("127.0.0.1", server.port)
+        context = make_client_context(version=version)
+        context.load_cert_chain(clients.good)
+        with TLSClient(address, context, "admin.test") as client:
+            tls_of(client, "admin.test")
+            session = client.tls.session
+        clients.revoke(clients.good)
+        server.signal(signal.SIGHUP)
+        wait_until(lambda: "have been read again" in str(server.stderr), "the list is read")
+        assert_refused(server, key, lambda: TLSClient(address, context, "admin.test", session))
+        assert server.stop() == 0
 
 
 # ---- requests on the wrong connection ----------------------------------------------------------

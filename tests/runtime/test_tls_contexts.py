@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -358,16 +358,28 @@ def test_an_encrypted_key_never_asks(
 
 
 def test_a_key_that_is_too_small(tmp_path: Path) -> None:
-    """What else OpenSSL has against a certificate is told in its own words."""
+    chain, key = self_signed(tmp_path, rsa.generate_private_key(65537, 1024))
+    assert complaint(chain, key) == (
+        f"`tls.certificate`: {chain} has an RSA key of 1024 bits; clients refuse less than 2048"
+    )
+
+
+def test_what_else_openssl_has_against_a_certificate_is_told_in_its_words(tmp_path: Path) -> None:
     if ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).security_level < 2:
         pytest.skip("this OpenSSL has nothing against small keys")
-    private = rsa.generate_private_key(65537, 1024)
+    chain, key = self_signed(tmp_path, ec.generate_private_key(ec.SECP192R1()))
+    assert complaint(chain, key) == f"`tls.certificate`: {chain} cannot be used: ee key too small"
+
+
+def self_signed(
+    folder: Path, private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+) -> tuple[Path, Path]:
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "small.test")])
     now = dt.datetime.now(dt.UTC)
     builder = x509.CertificateBuilder(name, name, private.public_key(), 1)
     dated = builder.not_valid_before(now).not_valid_after(now + dt.timedelta(days=1))
-    chain, key = tmp_path / "small.pem", tmp_path / "small.key"
+    chain, key = folder / "small.pem", folder / "small.key"
     chain.write_bytes(dated.sign(private, hashes.SHA256()).public_bytes(Encoding.PEM))
     key.touch(0o600)
     key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    assert complaint(chain, key) == f"`tls.certificate`: {chain} cannot be used: ee key too small"
+    return chain, key
