@@ -212,6 +212,17 @@ def test_curl(
     assert curl("--ipv4", by_name + "/hello") == b"Hello"
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+def test_renegotiation_is_refused(server: TLSServer) -> None:
+    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-tls1_2"]
+    done = subprocess.run(
+        [*command, "-msg"], input=b"R\n", capture_output=True, timeout=20, check=False
+    )
+    said = (done.stdout + done.stderr).decode("latin-1")
+    assert "RENEGOTIATING" in said
+    assert re.search("no.renegotiation", said), said
+
+
 # ---- what is no TLS --------------------------------------------------------------------------
 
 
