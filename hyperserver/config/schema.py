@@ -127,6 +127,11 @@ class ClientAuth:
             raise ConfigError(
                 f'`tls.client_auth.mode`: "{self.mode}" needs `tls.client_auth.ca` beside it'
             )
+        if self.mode == "off" and self.ca is not None:  # whoever names them wants to have them
+            raise ConfigError(
+                '`tls.client_auth.ca`: needs `tls.client_auth.mode = "required"` or "optional" '
+                "beside it"
+            )
         if self.crl is not None and self.ca is None:
             raise ConfigError("`tls.client_auth.crl`: needs `tls.client_auth.ca` beside it")
 

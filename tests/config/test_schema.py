@@ -148,6 +148,7 @@ ONE = Certificate(certificate="c.pem", key="k.pem")
             "`tls.key_password_file`: contradicts",
         ),
         (lambda: ClientAuth(mode="required"), '"required" needs `tls.client_auth.ca`'),
+        (lambda: ClientAuth(ca="ca.pem"), "`tls.client_auth.ca`: needs `tls.client_auth.mode"),
         (lambda: ClientAuth(crl="crl.pem"), "`tls.client_auth.crl`: needs"),
         (lambda: Listen(redirect="https"), "needs `listen.names`"),
         (lambda: Listen(redirect="https", names=("a",), tls=True), "speaks TLS already"),

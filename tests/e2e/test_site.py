@@ -149,7 +149,7 @@ def test_acme_challenges(site: Site, webroot: Path, tmp_path: Path) -> None:
 
 def test_fields_of_the_listener(site: Site) -> None:
     with site.secure() as client:
-        for target in ("/hello", "/stream", "/nothing"):
+        for target in ("/hello", "/download", "/nothing"):
             response = client.request("HEAD", target)
             assert response.headers["strict-transport-security"] == "max-age=15552000"
             assert response.headers["alt-svc"] == ALT_SVC
