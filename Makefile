@@ -3,6 +3,7 @@
 #   make serve                    install, and serve the example application
 #   make test  [ARGS="-k name"]   install with test tools, run the tests with coverage
 #   make check                    ruff and mypy
+#   make autobahn [ARGS=--http2]  the Autobahn WebSocket testsuite (needs a Python 2.7)
 #   make bench SCENARIO=h1-hello  CPU per request, next to other servers
 #   make clean                    remove all that these targets made
 
@@ -17,7 +18,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: serve test check bench clean
+.PHONY: serve test check autobahn bench clean
 .DELETE_ON_ERROR:
 
 serve: .venv/.serve
@@ -31,11 +32,15 @@ check: .venv/.check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 
-bench: .venv/.serve
+autobahn: .venv/.test
+	@$(BIN)/python -m tests.autobahn.run $(ARGS)
+
+bench: .venv/.bench
 	@$(BIN)/python -m benchmarks.run --scenario $(SCENARIO) $(ARGS)
 
 clean:
 	@rm -rf .venv build dist *.egg-info benchmarks/.venv benchmarks/results
+	@rm -rf tests/autobahn/.venv tests/autobahn/reports
 	@rm -rf .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -63,6 +68,10 @@ clean:
 .venv/.serve: .venv/.made pyproject.toml
 	@echo "installing hyperserver into .venv"
 	@$(PIP) install --editable .
+	@touch $@
+
+.venv/.bench: .venv/.serve
+	@$(PIP) install --editable '.[websockets]'
 	@touch $@
 
 .venv/.test: .venv/.serve

@@ -21,6 +21,20 @@ async def hello(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": HELLO})
 
 
+async def echo(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """A WebSocket that sends back each text message."""
+    if scope["type"] == "lifespan":
+        await _lifespan(receive, send)
+        return
+    await receive()  # websocket.connect
+    await send({"type": "websocket.accept"})
+    while True:
+        message = await receive()
+        if message["type"] == "websocket.disconnect":
+            return
+        await send({"type": "websocket.send", "text": message["text"]})
+
+
 async def _lifespan(receive: Receive, send: Send) -> None:
     while True:
         message = await receive()

@@ -1,4 +1,4 @@
-"""One request, to see that a server is up and answers what it should."""
+"""One request or message, to see that a server is up and answers what it should."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ import h2.config
 import h2.connection
 import h2.events
 import h2.exceptions
+
+from benchmarks import websocket_load
+from benchmarks.apps import HELLO
 
 _TIMEOUT = 5.0
 
@@ -50,6 +53,21 @@ def http2(url: str) -> Answer:
             return _http2_over(sock, target)
         except h2.exceptions.ProtocolError as error:
             raise ConnectionError(f"does not speak HTTP/2: {error}") from None
+
+
+def websocket(url: str) -> Answer:
+    """The handshake's status, and the echo of HELLO. Raises OSError where there is none."""
+    sock, status = websocket_load.handshake(url, _TIMEOUT)
+    with sock:
+        if status != http.HTTPStatus.SWITCHING_PROTOCOLS:
+            return status, b""
+        request = websocket_load.frame(websocket_load.TEXT, HELLO, b"mask")
+        echo = websocket_load.frame(websocket_load.TEXT, HELLO)
+        try:
+            websocket_load.exchange(sock, request, echo)
+        except websocket_load.LoadFailure as error:
+            raise ConnectionError(str(error)) from None
+        return status, HELLO
 
 
 def _context(protocol: str) -> ssl.SSLContext:

@@ -75,6 +75,18 @@ def _ours_http2(worker: str, tls: bool) -> Contender:
     )
 
 
+def _ours_websocket(worker: str, engine: str, *options: str) -> Contender:
+    return Contender(
+        name=f"hyperserver {worker}+{engine}",
+        arguments=(
+            *("-m", "hyperserver", "{app}", "--app-dir", "{dir}", "--bind", "127.0.0.1:{port}"),
+            *("--worker", worker, "--websocket-engine", engine),
+            *("--no-access-log", "--log-level", "warning", *options),
+        ),
+        packages=("hyperserver", engine, *(() if worker == "asyncio" else (worker,))),
+    )
+
+
 def _uvicorn(loop: str, engine: str, tls: bool = False) -> Contender:
     return Contender(
         name=f"uvicorn {loop}+{engine}",
@@ -86,6 +98,18 @@ def _uvicorn(loop: str, engine: str, tls: bool = False) -> Contender:
         ),
         packages=("uvicorn", engine, loop),
         requires=("uvicorn", engine, loop),
+    )
+
+
+def _uvicorn_websocket(loop: str, ws: str, *options: str) -> Contender:
+    http1 = _uvicorn(loop, "httptools")
+    engine = ws.removesuffix("-sansio")
+    return replace(
+        http1,
+        name=f"uvicorn {loop}+{ws}",
+        arguments=(*http1.arguments, "--ws", ws, *options),
+        packages=("uvicorn", engine, loop),
+        requires=(*http1.requires, engine),
     )
 
 
@@ -101,6 +125,12 @@ def _granian(http: str, tls: bool = False) -> Contender:
         packages=("granian", "uvloop"),
         requires=("granian[uvloop]",),
     )
+
+
+def _granian_websocket(*options: str) -> Contender:
+    http1 = _granian("1")
+    arguments = (argument for argument in http1.arguments if argument != "--no-ws")
+    return replace(http1, arguments=(*arguments, *options))
 
 
 def _hypercorn(worker: str, tls: bool = False) -> Contender:
@@ -129,6 +159,11 @@ def _hypercorn_http2(worker: str, tls: bool) -> Contender:
     )
 
 
+def _hypercorn_websocket(worker: str) -> Contender:
+    http1 = _hypercorn(worker)
+    return replace(http1, packages=(http1.packages[0], "wsproto", *http1.packages[1:]))
+
+
 def _http2(tls: bool) -> tuple[Contender, ...]:
     workers = ("uvloop", "asyncio", "trio")
     return (
@@ -137,6 +172,32 @@ def _http2(tls: bool) -> tuple[Contender, ...]:
         *(_hypercorn_http2(worker, tls) for worker in workers),
     )
 
+
+def _websocket(idle: bool) -> tuple[Contender, ...]:
+    """Those for ``idle`` sockets are told to offer no compression, where they can be, and to take
+    more connections than they would, where they must be.
+    """
+    workers = ("uvloop", "asyncio", "trio")
+    ours = ("--config", "{dir}/hyperserver-idle.toml") if idle else ()
+    uvicorn = ("--ws-per-message-deflate", "false") if idle else ()
+    granian = ("--backlog", "8192", "--backpressure", "8192") if idle else ()
+    return (
+        *(_ours_websocket(worker, "websockets", *ours) for worker in workers),
+        _ours_websocket("uvloop", "wsproto", *ours),
+        _uvicorn_websocket("uvloop", "websockets-sansio", *uvicorn),
+        _uvicorn_websocket("uvloop", "wsproto", *uvicorn),
+        _granian_websocket(*granian),
+        *(_hypercorn_websocket(worker) for worker in workers),
+    )
+
+
+#: No server at all: what the loop and the kernel cost.
+_FLOOR = Contender(
+    name="uvloop alone, the floor",
+    arguments=("{dir}/floor.py", "{port}"),
+    packages=("uvloop", "websockets"),
+    requires=("uvloop", "websockets"),
+)
 
 HTTP1 = (
     _ours("uvloop", "httptools"),
@@ -162,6 +223,8 @@ HTTP1_TLS = (
 )
 HTTP2 = _http2(tls=False)
 HTTP2_TLS = _http2(tls=True)
+WEBSOCKET = (*_websocket(idle=False), _FLOOR)
+WEBSOCKET_IDLE = _websocket(idle=True)
 
 
 # ---- where they are installed ------------------------------------------------------------------

@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import quantiles
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from benchmarks import ask
 
@@ -29,7 +29,9 @@ class LoadResult:
 
 
 class Load(Protocol):
-    """A tool with its fixed settings."""
+    """A tool with its fixed settings; ``unit`` is what it counts."""
+
+    unit: ClassVar[str]
 
     def check(self) -> None:
         """Raise LoadError, naming the package, where the tool is missing."""
@@ -60,6 +62,7 @@ class Wrk:
 
     connections: int
     script: str | None = None  # a file in benchmarks/wrk/
+    unit: ClassVar[str] = "request"
 
     def check(self) -> None:
         need("wrk", "wrk")
@@ -76,10 +79,10 @@ class Wrk:
         if self.script is not None:
             command += ["-s", str(_SCRIPTS / self.script)]
         command += [f"-d{max(1, round(seconds))}s", url]
-        return read_wrk(_output("wrk", command, seconds))
+        return read_wrk(output("wrk", command, seconds))
 
 
-def _output(tool: str, command: list[str], seconds: float) -> str:
+def output(tool: str, command: list[str], seconds: float) -> str:
     """What ``command`` prints; it should take ``seconds``."""
     try:
         done = subprocess.run(
@@ -124,6 +127,7 @@ class H2Load:
 
     connections: int
     streams: int
+    unit: ClassVar[str] = "request"
 
     def check(self) -> None:
         need("h2load", "nghttp2-client")
@@ -150,8 +154,8 @@ class H2Load:
                 *(f"-c{self.connections}", f"-m{self.streams}"),
                 *("--npn-list=h2", f"--tls13-ciphers={_CIPHER}", f"--log-file={log}", url),
             ]
-            output = _output("h2load", command, seconds)
-            return read_h2load(output, log.read_text() if log.exists() else "")
+            printed = output("h2load", command, seconds)
+            return read_h2load(printed, log.read_text() if log.exists() else "")
 
 
 _PILOT = 512  # requests that show how many fill the time

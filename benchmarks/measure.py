@@ -21,8 +21,9 @@ from typing import IO
 
 from benchmarks.certificate import make_certificate
 from benchmarks.contenders import Contender, Installed
-from benchmarks.load import LoadError
+from benchmarks.load import Load, LoadError, LoadResult
 from benchmarks.scenarios import Scenario
+from benchmarks.websocket import Idle
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -43,6 +44,7 @@ class Sample:
     seconds: float
     cpu_seconds: float
     others_seconds: float
+    rss_before: int
     rss_bytes: int
     latency_p50: float
     latency_p99: float
@@ -50,6 +52,11 @@ class Sample:
     @property
     def cpu_us(self) -> float:
         return self.cpu_seconds / self.requests * 1e6
+
+    @property
+    def rss_growth(self) -> float:
+        """Bytes for each unit of the load."""
+        return (self.rss_bytes - self.rss_before) / self.requests
 
     @property
     def disturbance(self) -> float:
@@ -131,7 +138,7 @@ def _free_port() -> int:
 
 def _ask(url: str, scenario: Scenario) -> bytes:
     status, body = scenario.load.ask(url)
-    if status != http.HTTPStatus.OK:
+    if status not in {http.HTTPStatus.OK, http.HTTPStatus.SWITCHING_PROTOCOLS}:
         raise StartError(f"answered {status}")
     return body
 
@@ -201,22 +208,32 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
+def _loaded(
+    load: Load, url: str, seconds: float, cpu: int
+) -> contextlib.AbstractContextManager[LoadResult]:
+    """Load the server; within, sockets are open if the load is to hold some."""
+    if isinstance(load, Idle):
+        return load.hold(url, cpu)
+    return contextlib.nullcontext(load.run(url, seconds, cpu))
+
+
 def run_round(
     contender: Contender, installed: Installed, scenario: Scenario, seconds: float, cores: Cores
 ) -> Sample:
     """Measure once. Raises StartError or LoadError."""
     with running(contender, installed, scenario, cores.server) as (pid, url):
         scenario.load.run(url, _WARM_UP, cores.load)
-        cpu_before, _ = usage(pid)
+        cpu_before, rss_before = usage(pid)
         busy_before = core_busy(cores.server)
-        result = scenario.load.run(url, seconds, cores.load)
-        busy = core_busy(cores.server) - busy_before
-        cpu_after, resident = usage(pid)
+        with _loaded(scenario.load, url, seconds, cores.load) as result:
+            busy = core_busy(cores.server) - busy_before
+            cpu_after, resident = usage(pid)
     return Sample(
         requests=result.requests,
         seconds=result.seconds,
         cpu_seconds=cpu_after - cpu_before,
         others_seconds=busy - (cpu_after - cpu_before),
+        rss_before=rss_before,
         rss_bytes=resident,
         latency_p50=result.latency_p50,
         latency_p99=result.latency_p99,

@@ -13,6 +13,7 @@ from statistics import median
 from benchmarks.contenders import HERE, Contender, Installed
 from benchmarks.measure import Sample
 from benchmarks.scenarios import Scenario
+from benchmarks.websocket import Idle
 
 #: From this share of the server's core on, what others did there makes a round doubtful.
 _DISTURBED = 0.1
@@ -34,6 +35,10 @@ class Outcome:
     def rate(self) -> float:
         return median(sample.rate for sample in self.samples)
 
+    @property
+    def rss_growth(self) -> float:
+        return median(sample.rss_growth for sample in self.samples)
+
 
 def _machine() -> dict[str, object]:
     model = ""
@@ -53,24 +58,31 @@ def markdown(scenario: Scenario, outcomes: list[Outcome], installed: Installed) 
     """The whole report. CPU is the server's own; the smaller the better."""
     machine = _machine()
     rounds = max((len(outcome.samples) for outcome in outcomes), default=0)
+    unit, idle = scenario.load.unit, isinstance(scenario.load, Idle)
+    columns = [
+        *("server", f"CPU µs/{unit}", f"{unit}s/s", "p50 µs", "p99 µs", "RSS MiB"),
+        *((f"KiB/{unit}",) if idle else ()),
+        "versions",
+    ]
     lines = [
         f"### {scenario.name}: {scenario.title}",
         "",
         f"{machine['python']}, {scenario.load.describe()}, server on one core.",
         f"Median of {rounds} rounds, in brackets the lowest and the highest.",
         "",
-        "| server | CPU µs/request | requests/s | p50 µs | p99 µs | RSS MiB | versions |",
-        "|---|---:|---:|---:|---:|---:|---|",
-        *(_row(outcome, installed) for outcome in outcomes),
+        f"| {' | '.join(columns)} |",
+        "|---|" + "---:|" * (len(columns) - 2) + "---|",
+        *(_row(outcome, installed, idle) for outcome in outcomes),
     ]
-    return "\n".join([*lines, *_ratios(outcomes), *_doubts(outcomes), ""])
+    return "\n".join([*lines, *_ratios(outcomes, unit, idle), *_doubts(outcomes), ""])
 
 
-def _row(outcome: Outcome, installed: Installed) -> str:
+def _row(outcome: Outcome, installed: Installed, idle: bool) -> str:
     name = outcome.contender.name
     versions = installed.describe(outcome.contender)
     if not outcome.samples:
-        return f"| {name} | failed: {_cell(outcome.error)} | | | | | {versions} |"
+        empty = "| " * (5 if idle else 4)
+        return f"| {name} | failed: {_cell(outcome.error)} {empty}| {versions} |"
     samples = outcome.samples
     low, high = min(s.cpu_us for s in samples), max(s.cpu_us for s in samples)
     cells = [
@@ -80,27 +92,39 @@ def _row(outcome: Outcome, installed: Installed) -> str:
         f"{median(s.latency_p50 for s in samples):.0f}",
         f"{median(s.latency_p99 for s in samples):.0f}",
         f"{max(s.rss_bytes for s in samples) / 2**20:.1f}",
+        *((_growth(outcome),) if idle else ()),
         versions,
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _growth(outcome: Outcome) -> str:
+    each = [sample.rss_growth / 1024 for sample in outcome.samples]
+    return f"{median(each):.1f} ({min(each):.1f} to {max(each):.1f})"
 
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")[:160]
 
 
-def _ratios(outcomes: list[Outcome]) -> list[str]:
-    """Each of ours against each peer: 0.50 is half the peer's CPU per request."""
+def _ratios(outcomes: list[Outcome], unit: str, idle: bool) -> list[str]:
+    """Each of ours against each peer: 0.50 is half the peer's CPU per request, or memory per idle
+    socket.
+    """
     measured = [outcome for outcome in outcomes if outcome.samples]
     ours = [outcome for outcome in measured if not outcome.contender.is_peer]
     peers = [outcome for outcome in measured if outcome.contender.is_peer]
     if not ours or not peers:
         return []
-    lines = ["", "CPU per request, ours ÷ theirs (below 1 is better):", ""]
+    what = "Memory" if idle else "CPU"
+    lines = ["", f"{what} per {unit}, ours ÷ theirs (below 1 is better):", ""]
     lines.append("| | " + " | ".join(peer.contender.name for peer in peers) + " |")
     lines.append("|---|" + "---:|" * len(peers))
     for outcome in ours:
-        cells = (f"{outcome.cpu_us / peer.cpu_us:.2f}" for peer in peers)
+        cells = (
+            f"{outcome.rss_growth / peer.rss_growth if idle else outcome.cpu_us / peer.cpu_us:.2f}"
+            for peer in peers
+        )
         lines.append(f"| {outcome.contender.name} | {' | '.join(cells)} |")
     return lines
 
@@ -124,9 +148,11 @@ def write_json(scenario: Scenario, outcomes: list[Outcome], installed: Installed
     folder = HERE / "results"
     folder.mkdir(exist_ok=True)
     path = folder / f"{scenario.name}-{time.strftime('%Y%m%d-%H%M%S')}.json"
+    idle = isinstance(scenario.load, Idle)
     document = {
         "scenario": scenario.name,
         "load": scenario.load.describe(),
+        "unit": scenario.load.unit,
         "machine": _machine(),
         "contenders": [
             {
@@ -135,6 +161,7 @@ def write_json(scenario: Scenario, outcomes: list[Outcome], installed: Installed
                 "error": outcome.error or None,
                 "cpu_us": outcome.cpu_us if outcome.samples else None,
                 "requests_per_second": outcome.rate if outcome.samples else None,
+                "rss_growth": outcome.rss_growth if idle and outcome.samples else None,
                 "samples": [asdict(sample) for sample in outcome.samples],
             }
             for outcome in outcomes

@@ -62,9 +62,10 @@ def measure(
                 print(f"round {number + 1}: {name}: {error}", file=sys.stderr)
             else:
                 outcome.samples.append(sample)
+                unit = scenario.load.unit
                 print(
-                    f"round {number + 1}: {name}: {sample.cpu_us:.1f} µs CPU/request, "
-                    f"{sample.rate:.0f} requests/s",
+                    f"round {number + 1}: {name}: {sample.cpu_us:.1f} µs CPU/{unit}, "
+                    f"{sample.rate:.0f} {unit}s/s",
                     file=sys.stderr,
                 )
 

@@ -5,8 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.apps import HELLO
-from benchmarks.contenders import HTTP1, HTTP1_TLS, HTTP2, HTTP2_TLS, Contender
+from benchmarks.contenders import (
+    HTTP1,
+    HTTP1_TLS,
+    HTTP2,
+    HTTP2_TLS,
+    WEBSOCKET,
+    WEBSOCKET_IDLE,
+    Contender,
+)
 from benchmarks.load import H2Load, Load, Wrk
+from benchmarks.websocket import Idle, WebSocket
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +94,42 @@ SCENARIOS = {
             load=H2Load(connections=8, streams=16),
             contenders=HTTP2_TLS,
             tls=True,
+        ),
+        Scenario(
+            name="ws-echo",
+            title="WebSocket, echo of 64 bytes of text",
+            app="echo",
+            path="/",
+            expected=HELLO,
+            load=WebSocket(connections=32),
+            contenders=WEBSOCKET,
+        ),
+        Scenario(
+            name="ws-echo-pipelined",
+            title="WebSocket, echo of 64 bytes of text, eight messages in flight",
+            app="echo",
+            path="/",
+            expected=HELLO,
+            load=WebSocket(connections=16, depth=8),
+            contenders=WEBSOCKET,
+        ),
+        Scenario(
+            name="ws-echo-16k",
+            title="WebSocket, echo of 16 KiB of text",
+            app="echo",
+            path="/",
+            expected=HELLO,
+            load=WebSocket(connections=32, size=16_384),
+            contenders=WEBSOCKET,
+        ),
+        Scenario(
+            name="ws-idle",
+            title="WebSocket, 5,000 sockets that are idle after one message, no compression",
+            app="echo",
+            path="/",
+            expected=HELLO,
+            load=Idle(sockets=5000),
+            contenders=WEBSOCKET_IDLE,
         ),
     )
 }

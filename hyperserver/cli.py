@@ -26,7 +26,7 @@ class _Parser(argparse.ArgumentParser):
 def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="hyperserver",
-        description="An ASGI server for HTTP/1.1 and HTTP/2 on asyncio, uvloop or trio.",
+        description="An ASGI server for HTTP/1.1, HTTP/2 and WebSocket on asyncio, uvloop or trio.",
         allow_abbrev=False,
     )
     parser.add_argument("app", nargs="?", metavar="module:attribute", help="the application")
@@ -54,6 +54,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--http1-engine", choices=("auto", "httptools", "h11"), help="the HTTP/1 parser"
+    )
+    parser.add_argument(
+        "--websocket-engine",
+        choices=("auto", "websockets", "wsproto"),
+        help="what reads WebSocket frames",
     )
     parser.add_argument("--app-dir", metavar="DIR", help="put DIR first on the import path")
     parser.add_argument(
@@ -85,6 +90,10 @@ def configuration(arguments: argparse.Namespace) -> Config:
     changes["tls"], changes["listen"] = _tls_and_listeners(config, arguments)
     if arguments.http1_engine:
         changes["http1"] = dataclasses.replace(config.http1, engine=arguments.http1_engine)
+    if arguments.websocket_engine:
+        changes["websocket"] = dataclasses.replace(
+            config.websocket, engine=arguments.websocket_engine
+        )
     log = config.log
     if arguments.log_level:
         log = dataclasses.replace(log, level=arguments.log_level)

@@ -12,6 +12,7 @@ from hyperserver.config.schema import (
     Listen,
     Log,
     Timeouts,
+    WebSocket,
 )
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Listen",
     "Log",
     "Timeouts",
+    "WebSocket",
     "from_mapping",
     "load_file",
 ]

@@ -38,10 +38,10 @@ def make_answer(
     return Answer(status, headers, body, reason)
 
 
-def refusal(status: int, reason: str) -> Answer:
+def refusal(status: int, reason: str, *more: tuple[bytes, bytes]) -> Answer:
     """One that says in a line why there is no other."""
     text = f"{status} {HTTPStatus(status).phrase}: {reason}\n"
-    return make_answer(status, text.encode(), reason=reason)
+    return make_answer(status, text.encode(), *more, reason=reason)
 
 
 #: RFC 9110 §15.5.20: the client may try again on another connection. That of HTTP/2 may have been
