@@ -17,8 +17,10 @@ from pathlib import Path
 import pytest
 
 import hyperserver
-from hyperserver.cli import build_parser, configuration
+from hyperserver.cli import main
+from hyperserver.cli.flags import build_parser, gather
 from hyperserver.config import TLS, Config, Listen, Timeouts
+from hyperserver.config.sources import Sources
 from hyperserver.errors import UsageError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -618,30 +620,45 @@ def test_the_log_says_why_lifespan_was_left_out(project: Path) -> None:
 # ---- 78: the configuration is wrong ------------------------------------------------------------
 
 
-def test_every_wrong_key_has_a_line(project: Path) -> None:
+def test_every_wrong_key_has_its_place(project: Path) -> None:
     (project / "server.toml").write_text(
         'wroker = "trio"\n[timeouts]\ndrain = 30\n', encoding="utf-8"
     )
     done = run(project, "shop:app", "-c", "server.toml")
     assert done.returncode == 78
     assert done.stderr.splitlines() == [
-        "hyperserver: server.toml: unknown key `wroker`; did you mean `worker`?",
-        'hyperserver: server.toml: `timeouts.drain`: needs a unit: write "30s"',
+        "error: unknown key `wroker`",
+        " --> server.toml:1:1",
+        "  |",
+        '1 | wroker = "trio"',
+        "  | ^^^^^^ did you mean `worker`?",
+        "",
+        "error: `timeouts.drain`: needs a unit",
+        " --> server.toml:3:9",
+        "  |",
+        "3 | drain = 30",
+        '  |         ^^ write "30s"',
     ]
+
+
+def test_a_file_that_is_something_else(project: Path) -> None:
+    done = run(project, "-c", "shop.py")
+    assert done.returncode == 78
+    assert done.stderr.startswith("error: not TOML: ")
+    assert " --> shop.py:" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("-c", "nowhere.toml"), "cannot read nowhere.toml: No such file or directory"),
-        (("-c", "shop.py"), "shop.py: "),
-        (("shop:app", "-b", "8000"), "bind: '8000' is not an address; write \"host:port\""),
-        (("shop:app", "-b", "localhost"), "bind: 'localhost' is not an address"),
-        (("shop:app", "-b", "127.0.0.1:65536"), "bind: '127.0.0.1:65536' is not an address"),
-        (("shop:app", "-b", "::1:8000"), "bind: '::1:8000' is not an address"),
+        (("shop:app", "-b", "8000"), "`listen[0].bind`: '8000' is not an address; write \"host:port\""),
+        (("shop:app", "-b", "localhost"), "`listen[0].bind`: 'localhost' is not an address"),
+        (("shop:app", "-b", "127.0.0.1:65536"), "`listen[0].bind`: '127.0.0.1:65536' is not an address"),
+        (("shop:app", "-b", "::1:8000"), "`listen[0].bind`: '::1:8000' is not an address"),
         (("shop:app", "-b", "http://127.0.0.1:8000"), "is not an address"),
-        (("shop:app", "-b", "fd:three"), 'bind: "fd:three" needs a file descriptor number'),
-        (("shop:app", "-b", "unix:"), "bind: 'unix:' needs a path"),
+        (("shop:app", "-b", "fd:three"), '`listen[0].bind`: "fd:three" needs a file descriptor number'),
+        (("shop:app", "-b", "unix:"), "`listen[0].bind`: 'unix:' needs a path"),
         (("shop:app", "--root-path", "shop"), '`root_path`: must begin with "/"'),
     ],
 )  # fmt: skip
@@ -730,7 +747,7 @@ def test_addresses_are_opened_all_or_none(project: Path) -> None:
 
 
 def parse(*arguments: str) -> Config:
-    return configuration(build_parser().parse_args(arguments))
+    return gather(build_parser().parse_args(arguments), Sources())
 
 
 def test_without_options_the_defaults_hold() -> None:
@@ -817,6 +834,6 @@ def test_an_address_on_the_command_line_has_the_tls_of_the_file(
     assert [listen.tls for listen in parse("-c", tls_file).listen] == [True, False, True]
 
 
-def test_an_application_must_be_named_somewhere() -> None:
-    with pytest.raises(UsageError, match="no application"):
-        parse("--worker", "trio")
+def test_an_application_must_be_named_somewhere(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--worker", "trio"]) == 2
+    assert "no application: name it as" in capsys.readouterr().err

@@ -83,7 +83,7 @@ def _import_engine(kind: str, name: str, preferred: tuple[str, ...]) -> tuple[st
         module = import_module(f"hyperserver.protocol.{folder}.{name}_engine")
     except ImportError as error:
         raise ConfigError(
-            f"{kind}.engine: {name!r} cannot be imported ({error}); "
+            f"`{kind}.engine`: {name!r} cannot be imported ({error}); "
             f"run `pip install {name}` or choose another engine"
         ) from None
     return name, module

@@ -19,6 +19,7 @@ from hyperserver.config.load import from_mapping
 from hyperserver.config.schema import Config
 from hyperserver.errors import ConfigError
 from hyperserver.observe.logs import logger
+from hyperserver.protocol.negotiate import choose_engines
 from hyperserver.runtime.listeners import OpenSocket, close_all, open_all
 from hyperserver.runtime.worker import CANCEL_PATIENCE, Worker
 
@@ -98,10 +99,25 @@ def choose_loop(worker: str) -> tuple[str, dict[str, Any]]:
     if worker == "auto":
         worker = "uvloop" if find_spec("uvloop") is not None else "asyncio"
     elif worker != "asyncio" and find_spec(worker) is None:
-        raise ConfigError(f"worker: {worker} is not installed; run `pip install {worker}`")
+        raise ConfigError(f"`worker`: {worker} is not installed; run `pip install {worker}`")
     if worker == "trio":
         return "trio", {}
     return "asyncio", {"use_uvloop": worker == "uvloop"}
+
+
+def missing_libraries(config: Config) -> list[ConfigError]:
+    """What the configuration chooses and this installation lacks."""
+    missing: list[ConfigError] = []
+    choices: tuple[Callable[[], object], ...] = (
+        lambda: choose_loop(config.worker),
+        lambda: choose_engines(config.http1.engine, config.http2.engine),
+    )
+    for choose in choices:
+        try:
+            choose()
+        except ConfigError as error:
+            missing.append(error)
+    return missing
 
 
 async def _main(app: ASGIApplication, config: Config, sockets: list[OpenSocket]) -> int:
