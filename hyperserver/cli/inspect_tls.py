@@ -30,10 +30,10 @@ def inspect_tls(tls: TLS, now: datetime | None = None) -> list[Finding]:
     try:
         make_context(tls.certificate, tls.key, ("h2", "http/1.1"))
     except ConfigError as error:
-        problems = problems_of(error)
-        if any("key" not in problem.path for problem in problems):  # then the key is not yet read
+        findings += (Finding.of(problem) for problem in problems_of(error))
+        if not any("key" in finding.problem.path for finding in findings):  # it is not yet read
             findings += _unreadable(tls.key, ("tls", "key"))
-        return findings + [Finding.of(problem) for problem in problems]
+        return findings
     return findings + list(
         _chain(tls.certificate, ("tls", "certificate"), now or datetime.now(UTC))
     )

@@ -15,7 +15,7 @@ from hyperserver.errors import ConfigError, Problem
 
 Path = tuple[str | int, ...]
 
-_LINE = re.compile(r"`([^`]+)`")
+_KEY = re.compile(r"`([a-z][a-z0-9_.\[\]]*)`")
 
 
 def dotted(path: Path) -> str:
@@ -37,7 +37,7 @@ def problems_of(error: ConfigError) -> tuple[Problem, ...]:
         return error.problems
     found = []
     for line in str(error).splitlines():
-        match = _LINE.match(line)
+        match = _KEY.match(line)
         path = undotted(match[1]) if match else ()
         found.append(Problem(path, line, on_key=" beside it" in line))
     return tuple(found)
@@ -78,18 +78,24 @@ class Reader:
         try:
             made = cls(**values)
         except ConfigError as error:
-            self._contradictions(error, path, spoilt)
+            self._contradictions(error, path, data, spoilt)
             return None
         return None if len(self.problems) > before else made
 
-    def _contradictions(self, error: ConfigError, path: Path, spoilt: set[str]) -> None:
+    def _contradictions(
+        self, error: ConfigError, path: Path, data: Mapping[Any, Any], spoilt: set[str]
+    ) -> None:
         """Those that are not due to a value that is missing because it is wrong."""
         wrong = {dotted(_plain((*path, name))) for name in spoilt}
+
+        def placed(match: re.Match[str]) -> str:
+            return f"`{dotted(_placed(undotted(match[1]), path, data))}`"
+
         for problem in problems_of(error):
-            named = [dotted(_plain(undotted(key))) for key in _LINE.findall(problem.message)]
+            message = _KEY.sub(placed, problem.message)
+            named = [dotted(_plain(undotted(key))) for key in _KEY.findall(message)]
             if not any(_within(key, one) or _within(one, key) for key in named for one in wrong):
-                where = _indexed(problem.path, path)
-                message = problem.message.replace(dotted(problem.path), dotted(where), 1)
+                where = _placed(problem.path, path, data)
                 self.problems.append(Problem(where, message, on_key=problem.on_key))
 
     def _unknown(self, name: str, known: Mapping[str, Setting], path: Path) -> set[str]:
@@ -147,7 +153,7 @@ def convert(setting: Setting, value: object) -> object:
     result: Any
     if setting.unit == "duration":
         result = parse_duration(value)
-        if result <= 0:
+        if result <= 0 and setting.meta.get("minimum") is None:
             raise ValueError("must be more than zero")
     elif setting.unit == "size":
         result = parse_size(value)
@@ -217,9 +223,17 @@ def _within(key: str, table: str) -> bool:
     return key == table or key.startswith(f"{table}.")
 
 
-def _indexed(path: Path, table: Path) -> Path:
-    """``path`` with the indices of ``table``, in which it was found: a dataclass knows none."""
+def _placed(path: Path, table: Path, data: Mapping[Any, Any]) -> Path:
+    """``path`` as seen from ``table``, whose dataclass has named it.
+
+    A dataclass knows neither its index in an array nor, where it is used in several places, in which
+    of them it stands.
+    """
     names = _plain(table)
-    if _plain(path)[: len(names)] != names or path[: len(table)] == table:
+    if path[: len(table)] == table:
         return path
-    return (*table, *_plain(path)[len(names) :])
+    if names and names[-1] in path:
+        return (*table, *path[len(path) - path[::-1].index(names[-1]) :])
+    if len(path) > 1 and names[: len(path) - 1] == path[:-1] and path[-1] in data:
+        return (*table, path[-1])
+    return path

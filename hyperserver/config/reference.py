@@ -63,12 +63,12 @@ process; *restart*, a fresh server.
 """
 
 
-def reference() -> str:
+def reference(config: type = Config) -> str:
     """The page, in Markdown."""
     blocks = [_HEAD.rstrip("\n")]
-    for section, settings in sections(Config):
+    for section, settings in sections(config):
         blocks.append(_heading(section))
-        blocks.append(" ".join((section.doc if section else Config.__doc__ or "").split()))
+        blocks.append(" ".join((section.doc if section else config.__doc__ or "").split()))
         blocks += _entries(settings)
     return "\n\n".join(blocks) + "\n"
 

@@ -10,6 +10,7 @@ one ConfigError with a line for each: it begins with the key, in backticks, from
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -59,8 +60,9 @@ class TLS:
     """TLS, for the listeners that ask for it."""
 
     RELOAD: ClassVar[str] = "live"
-    #: Each of these keys sets TLS up, so that a listener can speak it.
-    SOURCES: ClassVar[tuple[str, ...]] = ("certificate",)
+    #: Each of these keys sets TLS up, so that a listener can speak it; with what belongs to it, and
+    #: goes when a flag or a variable sets another one.
+    SOURCES: ClassVar[Mapping[str, tuple[str, ...]]] = {"certificate": ("key",)}
 
     certificate: str | None = setting(
         None,

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 DEFAULT = "default"
 
-_CERTIFICATES = tuple(("tls", key) for key in TLS.SOURCES)
 
 
 class Given:
@@ -108,12 +107,17 @@ class Sources:
 
     def _secure(self, given: Mapping[tuple[str, ...], str]) -> None:
         """Where TLS is set up and a certificate or an address comes from outside, speak it."""
-        certificate = next((given[path] for path in _CERTIFICATES if path in given), "")
+        chosen = [key for key in TLS.SOURCES if ("tls", key) in given]
+        certificate = given[("tls", chosen[0])] if chosen else ""
         source = certificate or given.get(("listen", "bind"), "")
         explicit = given.get(("listen", "tls"), "")
         tls = self.data.get("tls")
-        if not isinstance(tls, dict) or not any(key in tls for key in TLS.SOURCES):
+        if not isinstance(tls, dict) or not any(tls.get(key) for key in TLS.SOURCES):
             return
+        for key in set(TLS.SOURCES).difference(chosen) if chosen else ():
+            for one in (key, *TLS.SOURCES[key]):
+                if ("tls", one) not in given:
+                    tls.pop(one, None)
         if source and not explicit:
             self._speak_tls(source)
         if (source or explicit) and not self._speaks_tls():

@@ -8,8 +8,7 @@ from hyperserver.config.diagnose import Place
 from hyperserver.errors import Problem
 
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
-_WORD = re.compile(r"[A-Za-z_./:~][^\s,\]}#\"']*")
-_QUANTITY = re.compile(r"\d+(?:\.\d+)?\s*[A-Za-z]+")
+_VALUE = re.compile(r"=\s*([A-Za-z0-9_./:~-][^\s,\]}#\"'\[{]*)")  # without quotes
 
 
 def explain(name: str, text: str, message: str) -> tuple[Problem, Place]:
@@ -23,19 +22,20 @@ def explain(name: str, text: str, message: str) -> tuple[Problem, Place]:
         column = len(lines[number - 1]) + 1
     line = lines[number - 1]
     what = _PLACE.sub("", message)
-    if what.startswith("Cannot"):  # it is found where the pair ends
+    value = _VALUE.search(line)
+    end = column + 1
+    if what.startswith("Cannot"):  # which is found where the pair ends
         column = len(line) - len(line.lstrip()) + 1
-    found = _WORD.match(line, column - 1) or _QUANTITY.match(line, column - 1)
-    end = found.end() + 1 if found else column + 1
-    if what.startswith("Cannot"):
         end = len(line.partition("=")[0].rstrip()) + 1
-    place = Place(name, number, column, end, line)
-    return Problem((), f"not TOML: {what[0].lower()}{what[1:]}", _advice(what, found, line)), place
+    elif value and what.startswith(("Invalid value", "Expected newline")):
+        column, end = value.start(1) + 1, value.end(1) + 1
+    problem = Problem((), f"not TOML: {what[0].lower()}{what[1:]}", _advice(what, value, line))
+    return problem, Place(name, number, column, end, line)
 
 
-def _advice(what: str, found: re.Match[str] | None, line: str) -> str:
-    if what.startswith("Invalid value") and found:
-        word = found[0]
+def _advice(what: str, value: re.Match[str] | None, line: str) -> str:
+    if what.startswith(("Invalid value", "Expected newline")) and value:
+        word = value[1]
         if word.lower() in {"true", "false"}:
             return f"write {word.lower()}"
         if word.lower() in {"none", "null", "nil"}:

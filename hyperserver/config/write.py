@@ -79,14 +79,15 @@ def _aligned(lines: list[tuple[str, str]]) -> Iterator[str]:
 
 def example(cls: type[Any], head: str) -> str:
     """Every setting at its default, with its documentation; what has none is a comment."""
-    blocks = [head.strip("\n"), *_example(describe(cls), None)]
+    blocks = [head.strip("\n"), *_example(describe(cls), None, "")]
     return "\n\n".join(blocks) + "\n"
 
 
-def _example(settings: tuple[Setting, ...], table: Setting | None) -> Iterator[str]:
+def _example(settings: tuple[Setting, ...], table: Setting | None, off: str) -> Iterator[str]:
     plain = [each for each in settings if not each.table]
     # a table of which several may be is shown once; as a comment if there is none by default
-    off = "# " if table and table.is_list and not table.default else ""
+    if table and (table.is_list or table.optional) and not table.default:
+        off = "# "
     blocks = []
     for each in plain:
         line = shown(each)
@@ -97,7 +98,7 @@ def _example(settings: tuple[Setting, ...], table: Setting | None) -> Iterator[s
     yield from blocks[1:] if table else blocks
     for each in settings:
         if each.table:
-            yield from _example(describe(each.table, each), each)
+            yield from _example(describe(each.table, each), each, off)
 
 
 def header(table: Setting) -> str:
