@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from hyperserver.config.locate import Spots, locate
+from hyperserver.config.read import convert as check
 from hyperserver.config.schema import Config
-from hyperserver.config.settings import describe
+from hyperserver.config.settings import describe, walk
 from hyperserver.config.units import format_duration, format_size
 from hyperserver.config.write import commented
 from hyperserver.errors import ConfigError
@@ -130,12 +131,15 @@ def import_hypercorn(path: str) -> Translation:
     except ValueError as error:  # not UTF-8, or not TOML
         raise ConfigError(f"{path}: {error}") from None
     new: dict[str, Any] = {}
+    settings = {each.dotted: each for each in walk(Config)}
     notes = _Notes(path, locate(text))
     for key, value in old.items():
         if key in _MOVED:
             target, convert = _MOVED[key]
             try:
-                _set(new, target, convert(value))
+                made = convert(value)
+                check(settings[target], made)
+                _set(new, target, made)
             except (TypeError, ValueError, AttributeError) as error:
                 notes.add(key, f"{value!r} cannot be translated: {error}")
         elif key not in _LISTENERS and key not in _TLS:
@@ -178,8 +182,10 @@ def _listeners(old: dict[str, Any], new: dict[str, Any], notes: _Notes) -> None:
     common: dict[str, Any] = {}
     if "backlog" in old:
         common["backlog"] = old["backlog"]
-    if "umask" in old:
-        common["mode"] = 0o666 & ~int(old["umask"])
+    if isinstance(old.get("umask"), int):
+        common["mode"] = 0o666 & ~old["umask"]
+    elif "umask" in old:
+        notes.add("umask", f"{old['umask']!r} cannot be translated: not a number")
     if "alpn_protocols" in old:
         try:
             common["protocols"] = _protocols(old["alpn_protocols"])

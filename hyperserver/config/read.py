@@ -15,7 +15,9 @@ from hyperserver.errors import ConfigError, Problem
 
 Path = tuple[str | int, ...]
 
+#: How messages name keys and tables.
 _KEY = re.compile(r"`([a-z][a-z0-9_.\[\]]*)`")
+_HEADER = re.compile(r"\[\[([a-z0-9_.]+)\]\]")
 
 
 def dotted(path: Path) -> str:
@@ -93,7 +95,8 @@ class Reader:
 
         for problem in problems_of(error):
             message = _KEY.sub(placed, problem.message)
-            named = [dotted(_plain(undotted(key))) for key in _KEY.findall(message)]
+            keys = _KEY.findall(message) + _HEADER.findall(message)
+            named = [dotted(_plain(undotted(key))) for key in keys]
             if not any(_within(key, one) or _within(one, key) for key in named for one in wrong):
                 where = _placed(problem.path, path, data)
                 self.problems.append(Problem(where, message, on_key=problem.on_key))

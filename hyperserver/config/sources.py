@@ -30,7 +30,6 @@ CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 DEFAULT = "default"
 
 
-
 class Given:
     """A value from outside the file: as it was written, and as a file would have it."""
 

@@ -85,7 +85,9 @@ def test_every_kind_of_line() -> None:
     assert part(SAMPLE, spots.values["table",]) == "table"
 
 
-@pytest.mark.parametrize("text", ["", "\n", "# only a comment", "[a]", "a = []", "a={}", "a = 1\r\n"])
+@pytest.mark.parametrize(
+    "text", ["", "\n", "# only a comment", "[a]", "a = []", "a={}", "a = 1\r\n"]
+)
 def test_short_files(text: str) -> None:
     spots = locate(text)
     assert {path for path, _ in paths(tomllib.loads(text))} <= set(spots.values)
@@ -113,7 +115,17 @@ SCALAR = st.one_of(
     st.sampled_from(["1.5", "1e3", "inf", "-nan", "0x_f".replace("_", ""), "1979-05-27 07:32:00Z"]),
     ANY_TEXT.map(basic),
     st.sampled_from(
-        ['""', "''", '"a # b"', "'[x]'", '"\\\\"', '"\\""', '"""\n"""', "'''a\n'b'''", '"""a\\\n  b""""']
+        [
+            '""',
+            "''",
+            '"a # b"',
+            "'[x]'",
+            '"\\\\"',
+            '"\\""',
+            '"""\n"""',
+            "'''a\n'b'''",
+            '"""a\\\n  b""""',
+        ]
     ),
 )
 GAP = st.sampled_from(["", " ", "\n", " # a ] comment\n", "\n\n  "])

@@ -139,7 +139,7 @@ def test_origins() -> None:
         ("[safe]\nevery = 1", {}, (), "toy.toml:2:9"),
         ("", {"HYPERSERVER_SAFE__DEV": "maybe"}, (), "HYPERSERVER_SAFE__DEV"),
         ("", {"HYPERSERVER_SAFE__PAIRS": '[{"left": 5}]'}, (), "HYPERSERVER_SAFE__PAIRS"),
-        ("[safe.auth]\nmode = 'required'", {}, (), "toy.toml:2:8"),
+        ("[safe.auth]\nmode = 'required'", {}, (), "toy.toml:2:1"),
         ("[safe.auth]\nmode = 'off'", {}, ("--safe-auth-mode", "required"), "--safe-auth-mode"),
         ("[[doors]]\n[[doors]]\nmode = 0o600", {}, ("--doors-width", "0"), "--doors-width"),
         ("doors = 5", {}, ("--doors-width", "1"), "toy.toml:1:9"),
@@ -212,7 +212,9 @@ def test_a_project_without_hyperserver_is_not_parsed() -> None:
 
 
 def test_places_in_the_project_file() -> None:
-    Path("pyproject.toml").write_text("[tool.other]\nx = 1\n[tool.hyperserver.log]\nlevl = 'info'\n")
+    Path("pyproject.toml").write_text(
+        "[tool.other]\nx = 1\n[tool.hyperserver.log]\nlevl = 'info'\n"
+    )
     sources = Sources()
     with pytest.raises(ConfigError) as caught:
         gather(build_parser().parse_args(["a:b"]), sources)
