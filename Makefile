@@ -4,6 +4,7 @@
 #   make test  [ARGS="-k name"]   install with test tools, run the tests with coverage
 #   make check                    ruff and mypy
 #   make docs                     the files that are made from the settings' schema
+#   make autobahn [ARGS=--http2]  the Autobahn WebSocket testsuite (needs a Python 2.7)
 #   make bench SCENARIO=h1-hello  CPU per request, next to other servers
 #   make clean                    remove all that these targets made
 
@@ -18,7 +19,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: serve test check docs bench clean
+.PHONY: serve test check docs autobahn bench clean
 .DELETE_ON_ERROR:
 
 serve: .venv/.serve
@@ -37,11 +38,15 @@ docs: .venv/.serve
 	@$(BIN)/hyperserver config schema > docs/hyperserver.schema.json
 	@$(BIN)/hyperserver config example > config.example.toml
 
+autobahn: .venv/.test
+	@$(BIN)/python -m tests.autobahn.run $(ARGS)
+
 bench: .venv/.serve
 	@$(BIN)/python -m benchmarks.run --scenario $(SCENARIO) $(ARGS)
 
 clean:
 	@rm -rf .venv build dist *.egg-info benchmarks/.venv benchmarks/results
+	@rm -rf tests/autobahn/.venv tests/autobahn/reports
 	@rm -rf .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -20,7 +20,13 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "__main__": ("cli",),
     "errors": (),
     "protocol": ("errors",),
-    "asgi": ("errors", "protocol.events", "protocol.interface", "protocol.fields"),
+    "asgi": (
+        "errors",
+        "protocol.events",
+        "protocol.interface",
+        "protocol.fields",
+        "protocol.websocket",
+    ),
     "config": ("errors",),
     "observe": ("errors", "config", "asgi", "protocol.events"),
     "runtime": ("", "errors", "protocol", "asgi", "config", "observe"),
@@ -59,7 +65,7 @@ IMPURE = frozenset(
 
 #: The only libraries that ring 1 may build on; ring 2 builds on none.
 PROTOCOL_LIBRARIES = frozenset(
-    ("h11", "httptools", "h2", "hpack", "hyperframe", "priority", "wsproto")
+    ("h11", "httptools", "h2", "hpack", "hyperframe", "priority", "websockets", "wsproto")
 )
 
 # A module ending so is an engine: nobody but negotiate.py may name it.

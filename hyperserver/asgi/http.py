@@ -116,6 +116,11 @@ class HTTPCycle:
         return self._state == _COMPLETE
 
     @property
+    def note(self) -> str:
+        """For the access log: how it ended, unless well."""
+        return "disconnected" if self.gone else ""
+
+    @property
     def content_sent(self) -> int:
         """Body bytes of the response; what an application gives for a HEAD is not sent."""
         return self.bytes_sent if self._has_content() else 0
@@ -293,8 +298,8 @@ class HTTPCycle:
 
     # ---- the end -------------------------------------------------------------------------
 
-    def finish(self) -> bool:
-        """The application has returned or raised: make the best of what is missing.
+    def finish(self, failed: bool) -> bool:
+        """The application has returned, or ``failed``: make the best of what is missing.
 
         A 500 if no head has gone out, else a reset, so that the client can tell a cut
         response from a whole one. Returns whether the response had been complete.

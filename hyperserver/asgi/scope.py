@@ -62,22 +62,9 @@ def http_scope(
     """The ``http`` scope of a request. Every container in it is new: an application may change
     its scope without any other request seeing it.
     """
-    raw_path, _, query_string = event.target.partition(b"?")
-    path = raw_path.decode()
-    if "%" in path:
-        path = decode_path(raw_path)
-    root_path = context.root_path
-    if root_path and path != root_path and not path.startswith(root_path + "/") and path != "*":
-        path = root_path + path  # a proxy in front has stripped the prefix
     scope = context.template.copy()
-    scope["asgi"] = _ASGI.copy()
-    scope["http_version"] = event.http_version
     scope["method"] = event.method
     scope["scheme"] = event.scheme
-    scope["path"] = path
-    scope["raw_path"] = raw_path
-    scope["query_string"] = query_string
-    scope["headers"] = event.headers
     scope["extensions"] = (
         {}
         if event.http_version == "1.0"
@@ -85,6 +72,38 @@ def http_scope(
     )
     if can_push:
         scope["extensions"]["http.response.push"] = {}
+    _fill(scope, event, context)
+    return scope
+
+
+def websocket_scope(
+    event: RequestReceived, context: ScopeContext, subprotocols: list[str]
+) -> dict[str, Any]:
+    """The ``websocket`` scope of a handshake; as new as that of a request."""
+    scope = context.template.copy()
+    del scope["method"]
+    scope["type"] = "websocket"
+    scope["scheme"] = "wss" if event.scheme == "https" else "ws"
+    scope["subprotocols"] = subprotocols.copy()
+    scope["extensions"] = {"websocket.http.response": {}}
+    _fill(scope, event, context)
+    return scope
+
+
+def _fill(scope: dict[str, Any], event: RequestReceived, context: ScopeContext) -> None:
+    """What requests and handshakes have in common."""
+    raw_path, _, query_string = event.target.partition(b"?")
+    path = raw_path.decode()
+    if "%" in path:
+        path = decode_path(raw_path)
+    root_path = context.root_path
+    if root_path and path != root_path and not path.startswith(root_path + "/") and path != "*":
+        path = root_path + path  # a proxy in front has stripped the prefix
+    scope["asgi"] = _ASGI.copy()
+    scope["http_version"] = event.http_version
+    scope["path"] = path
+    scope["raw_path"] = raw_path
+    scope["query_string"] = query_string
+    scope["headers"] = event.headers
     if context.state is not None:
         scope["state"] = context.state.copy()
-    return scope

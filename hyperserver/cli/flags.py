@@ -25,7 +25,7 @@ class Parser(argparse.ArgumentParser):
 
 def build_parser(
     prog: str = "hyperserver",
-    description: str = "An ASGI server for HTTP/1.1 and HTTP/2 on asyncio, uvloop or trio.",
+    description: str = "An ASGI server for HTTP/1.1, HTTP/2 and WebSocket on asyncio, uvloop or trio.",
     epilog: str | None = None,
     config: type = Config,
 ) -> Parser:

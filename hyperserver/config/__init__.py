@@ -1,7 +1,17 @@
 """The configuration: what can be set, and how it is read from TOML."""
 
 from hyperserver.config.load import from_mapping, load_file
-from hyperserver.config.schema import HTTP1, HTTP2, TLS, Config, Limits, Listen, Log, Timeouts
+from hyperserver.config.schema import (
+    HTTP1,
+    HTTP2,
+    TLS,
+    Config,
+    Limits,
+    Listen,
+    Log,
+    Timeouts,
+    WebSocket,
+)
 
 __all__ = [
     "HTTP1",
@@ -12,6 +22,7 @@ __all__ = [
     "Listen",
     "Log",
     "Timeouts",
+    "WebSocket",
     "from_mapping",
     "load_file",
 ]

@@ -90,6 +90,8 @@ _MOVED: dict[str, tuple[str, Convert]] = {
     "h11_max_incomplete_size": ("limits.request_head", _engine_limit),
     "h2_max_concurrent_streams": ("http2.max_concurrent_streams", _same),
     "h2_max_inbound_frame_size": ("http2.max_frame_size", _window),
+    "websocket_max_message_size": ("websocket.max_message_size", _size),
+    "websocket_ping_interval": ("websocket.ping_interval", _duration),
 }
 _LISTENERS = ("bind", "insecure_bind", "backlog", "umask", "alpn_protocols")
 _TLS = {"certfile": "certificate", "keyfile": "key"}

@@ -201,6 +201,43 @@ class HTTP2:
 
 
 @dataclass(frozen=True, slots=True)
+class WebSocket:
+    """WebSocket, over HTTP/1.1 and HTTP/2."""
+
+    engine: str = setting(
+        "auto",
+        "The library that reads frames; auto takes websockets where it is installed.",
+        choices=("auto", "websockets", "wsproto"),
+    )
+    max_message_size: int = setting(
+        16_777_216,
+        "Size of a message from a client, inflated; a larger one closes the socket with 1009.",
+        unit="size",
+        minimum=1,
+    )
+    ping_interval: float = setting(
+        20.0, "Between two pings to a client; 0s sends none.", unit="duration", minimum=0
+    )
+    ping_timeout: float = setting(
+        20.0, "A client that takes longer to answer a ping is closed with 1011.", unit="duration"
+    )
+    close_timeout: float = setting(10.0, "A client may take to answer a Close.", unit="duration")
+    compression: bool = setting(True, "Agree on permessage-deflate with clients that offer it.")
+    compression_window: int = setting(
+        12,
+        "Bits of a window's size when compressing. A socket that has sent compressed messages "
+        "holds 2^(bits + 2) bytes and 16 KiB, one that has received some 2^bits and 10 KiB.",
+        minimum=9,
+        maximum=15,
+    )
+    context_takeover: bool = setting(
+        True,
+        "Messages may refer to earlier ones. Without it, they compress less, and compression "
+        "holds no memory between them.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What is written where: access lines to standard output, the rest to standard error."""
 
@@ -248,6 +285,7 @@ class Config:
     timeouts: Timeouts = field(default_factory=Timeouts)
     http1: HTTP1 = field(default_factory=HTTP1)
     http2: HTTP2 = field(default_factory=HTTP2)
+    websocket: WebSocket = field(default_factory=WebSocket)
     log: Log = field(default_factory=Log)
 
     def __post_init__(self) -> None:

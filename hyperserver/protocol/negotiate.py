@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, Protocol
 
 from hyperserver.errors import ConfigError
@@ -27,10 +26,13 @@ from hyperserver.protocol.interface import (
     ResponseDefaults,
     Successor,
 )
+from hyperserver.protocol.websocket.frames import MakeFrameReader
 
 #: HTTP/1 engines, the preferred one first.
 HTTP1_ENGINES = ("httptools", "h11")
 HTTP2_ENGINES = ("h2",)
+WEBSOCKET_ENGINES = ("websockets", "wsproto")
+_FOLDERS = {"http1": "h1", "http2": "h2", "websocket": "websocket"}
 
 #: The protocols' ALPN names (RFC 7301, RFC 9113 §3.1), the preferred one first.
 HTTP2 = "h2"
@@ -66,27 +68,35 @@ class Engines:
     http2_name: str
     http2_version: str
     make_http2: MakeHTTP2
+    websocket_name: str
+    websocket_version: str
+    make_frame_reader: MakeFrameReader
 
 
-def choose_engines(http1: str = "auto", http2: str = "auto") -> Engines:
+def choose_engines(http1: str = "auto", http2: str = "auto", websocket: str = "auto") -> Engines:
     """Resolve ``auto`` to the best engine installed. Raises ConfigError for one that is not."""
-    http1, h1 = _import_engine("http1", http1, HTTP1_ENGINES)
-    http2, h2 = _import_engine("http2", http2, HTTP2_ENGINES)
-    return Engines(h1.NAME, h1.VERSION, h1.make_splitter, h2.NAME, h2.VERSION, h2.make_connection)
+    h1 = _import_engine("http1", http1, HTTP1_ENGINES)
+    h2 = _import_engine("http2", http2, HTTP2_ENGINES)
+    ws = _import_engine("websocket", websocket, WEBSOCKET_ENGINES)
+    return Engines(
+        *(h1.NAME, h1.VERSION, h1.make_splitter),
+        *(h2.NAME, h2.VERSION, h2.make_connection),
+        *(ws.NAME, ws.VERSION, ws.FrameReader),
+    )
 
 
-def _import_engine(kind: str, name: str, preferred: tuple[str, ...]) -> tuple[str, Any]:
-    if name == "auto":
-        name = next(name for name in preferred if find_spec(name) is not None)
-    folder = "h1" if kind == "http1" else "h2"
-    try:
-        module = import_module(f"hyperserver.protocol.{folder}.{name}_engine")
-    except ImportError as error:
-        raise ConfigError(
-            f"`{kind}.engine`: {name!r} cannot be imported ({error}); "
-            f"run `pip install {name}` or choose another engine"
-        ) from None
-    return name, module
+def _import_engine(kind: str, name: str, preferred: tuple[str, ...]) -> Any:
+    names = preferred if name == "auto" else (name,)
+    reason = ""
+    for candidate in names:
+        try:
+            return import_module(f"hyperserver.protocol.{_FOLDERS[kind]}.{candidate}_engine")
+        except ImportError as error:
+            reason = str(error)
+    raise ConfigError(
+        f"`{kind}.engine`: {names[-1]!r} cannot be imported ({reason}); "
+        f"run `pip install {names[-1]}` or choose another engine"
+    )
 
 
 def open_http1(

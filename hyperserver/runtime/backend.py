@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from hyperserver.runtime.acceptor import Acceptor
-    from hyperserver.runtime.stream import Stream
+    from hyperserver.runtime.stream import AnyStream
 
 
 class Signal(Protocol):
@@ -74,19 +74,19 @@ class Backend(Protocol):
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Call it when the tasks that are ready now have had their turn."""
 
-    def spawn(self, stream: Stream, scope: dict[str, Any], at_once: bool) -> None:
+    def spawn(self, stream: AnyStream, scope: dict[str, Any], at_once: bool) -> None:
         """Start ``stream.run(scope)`` in its own task and a fresh copy of the context.
 
         Unless ``at_once``, not before everything else that is due has had its turn.
         """
 
-    def running(self, streams: set[Stream]) -> AbstractAsyncContextManager[None]:
+    def running(self, streams: set[AnyStream]) -> AbstractAsyncContextManager[None]:
         """While entered, connections and ``streams`` may run; leaving cancels and awaits them."""
 
     async def listen(self, sock: socket.socket, acceptor: Acceptor, backlog: int) -> Listener:
         """Accept connections from ``sock`` and hand them to ``acceptor.accept``."""
 
-    def cancel(self, streams: set[Stream]) -> None:
+    def cancel(self, streams: set[AnyStream]) -> None:
         """Cancel all application calls, which are ``streams``."""
 
 

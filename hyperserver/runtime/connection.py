@@ -11,7 +11,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from hyperserver.asgi.scope import ScopeContext, http_scope
+from hyperserver.asgi.scope import ScopeContext, http_scope, websocket_scope
 from hyperserver.observe.logs import logger
 from hyperserver.protocol.events import (
     DataReceived,
@@ -23,8 +23,10 @@ from hyperserver.protocol.events import (
     StreamClosed,
     TrailersReceived,
 )
+from hyperserver.protocol.fields import response_fields
 from hyperserver.protocol.interface import HIGH_WATER, ByteConnection
-from hyperserver.runtime.stream import Stream
+from hyperserver.protocol.websocket.handshake import HandshakeRefused, read_handshake
+from hyperserver.runtime.stream import AnyStream, Stream, WebSocketStream
 
 if TYPE_CHECKING:
     from hyperserver.runtime.backend import Transport
@@ -49,6 +51,7 @@ class Connection:
         "shares_writes",
         "streams",
         "transport",
+        "websockets",
         "wire",
         "worker",
     )
@@ -68,7 +71,9 @@ class Connection:
         #: Takes and gives bytes: the engine itself, or a layer of TLS around it.
         self.wire = engine
         self.context = context
-        self.streams: dict[int, Stream] = {}
+        self.streams: dict[int, AnyStream] = {}
+        #: Those of the streams that have deadlines of their own, and outlive their applications.
+        self.websockets: list[WebSocketStream] = []
         #: Several streams may have something to say at a time.
         self.shares_writes = engine.http_version == "2"
         self._flush_due = False
@@ -89,16 +94,16 @@ class Connection:
             self.wire.receive_data(data, now)
             self.flush()
         except Exception:  # noqa: BLE001
-            self._contain()
+            self.contain()
 
     def eof_received(self) -> None:
         try:
             self.wire.receive_eof(monotonic())
             self.flush()
         except Exception:  # noqa: BLE001
-            self._contain()
+            self.contain()
 
-    def _contain(self) -> None:
+    def contain(self) -> None:
         """A bug of ours costs this connection and nothing else."""
         logger.exception("internal error; closing the connection from %s", self.context.client)
         self.transport.abort()
@@ -128,8 +133,12 @@ class Connection:
 
     def deliver(self) -> bool:
         """``flush``, or see to it: streams that answer in one turn of the loop share a write."""
-        if not self.shares_writes or len(self.streams) == 1:
-            return self.flush()
+        if self.shares_writes and len(self.streams) > 1:
+            return self.deliver_soon()
+        return self.flush()
+
+    def deliver_soon(self) -> bool:
+        """See to a ``flush`` when the tasks that are ready now have had their turn."""
         if not (self._flush_due or self._pumping):
             self._flush_due = True
             self.worker.backend.call_soon(self._flush_shared)
@@ -143,7 +152,7 @@ class Connection:
         try:
             self.flush()
         except Exception:  # noqa: BLE001
-            self._contain()
+            self.contain()
 
     def flush(self) -> bool:
         """Dispatch the engine's events and write its output, until there are none.
@@ -197,6 +206,13 @@ class Connection:
                 for event in self.engine.events():
                     if type(event) is RequestReceived:
                         self._start_stream(event, at_once)
+                    elif type(event) is DataReceived:
+                        stream = self.streams.get(event.stream_id)
+                        if stream is None:
+                            self.engine.acknowledge(event.stream_id, len(event.data))
+                        else:
+                            stream.data_received(event.data, event.end_stream)
+                            stream.wake()
                     else:
                         self._dispatch(event)
                 # More comes from applications that were started and have answered at once. Without
@@ -207,7 +223,7 @@ class Connection:
 
     def _start_stream(self, request: RequestReceived, at_once: bool) -> None:
         if request.protocol is not None:
-            self._refuse_tunnel(request)
+            self._start_websocket(request, at_once)
             return
         stream = self.streams[request.stream_id] = Stream(self, request, self._now)
         worker = self.worker
@@ -215,16 +231,32 @@ class Connection:
         scope = http_scope(request, self.context, self.engine.can_push)
         worker.backend.spawn(stream, scope, at_once)
 
-    def _refuse_tunnel(self, request: RequestReceived) -> None:
-        """No application can be asked for a tunnel (RFC 9110 §15.6.2)."""
-        self.engine.send_response(request.stream_id, 501, [], b"")
+    def _start_websocket(self, request: RequestReceived, at_once: bool) -> None:
+        worker = self.worker
+        try:
+            handshake = read_handshake(request, worker.deflate)
+        except HandshakeRefused as refusal:
+            self._refuse_handshake(request, refusal)
+            return
+        stream = WebSocketStream(self, request, handshake, self._now)
+        self.streams[request.stream_id] = stream
+        self.websockets.append(stream)
+        worker.streams.add(stream)
+        scope = websocket_scope(request, self.context, handshake.subprotocols)
+        worker.backend.spawn(stream, scope, at_once)
+
+    def _refuse_handshake(self, request: RequestReceived, refusal: HandshakeRefused) -> None:
+        body = f"{refusal.status}: {refusal.reason}\n".encode()
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), *refusal.headers]
+        fields = response_fields(headers).with_content_length(len(body))
+        self.engine.send_response(request.stream_id, refusal.status, fields, body)
         self.engine.release(request.stream_id)
         self.worker.log_refusal(
             self,
             RequestRefused(
                 request.stream_id,
-                501,
-                f"no tunnel for {request.protocol}",
+                refusal.status,
+                refusal.reason,
                 request.method,
                 request.target,
                 request.http_version,
@@ -232,7 +264,7 @@ class Connection:
         )
 
     def _dispatch(self, event: Event) -> None:
-        """Any event but a request."""
+        """Any event but the two that are by far the most frequent."""
         if isinstance(event, RequestRefused):
             self.worker.log_refusal(self, event)
             return
@@ -241,12 +273,8 @@ class Connection:
             return
         stream = self.streams.get(event.stream_id)
         if stream is None:
-            if isinstance(event, DataReceived):
-                self.engine.acknowledge(event.stream_id, len(event.data))
             return
-        if isinstance(event, DataReceived):
-            stream.data_received(event.data, event.end_stream)
-        elif isinstance(event, TrailersReceived):
+        if isinstance(event, TrailersReceived):
             stream.data_received(b"", True)  # ASGI has no place for request trailers
         elif isinstance(event, InputClosed):
             stream.input_closed()
@@ -262,14 +290,16 @@ class Connection:
         if not event.layered:
             self.wire = event.connection
 
-    def stream_ended(self, stream: Stream, complete: bool) -> None:
+    def stream_ended(self, stream: AnyStream, complete: bool) -> None:
         """The application has returned: send what its end caused, and forget the stream."""
-        del self.streams[stream.stream_id]
-        self.engine.release(stream.stream_id)
         worker = self.worker
         worker.streams.discard(stream)
         if worker.watches_ends:
             worker.stream_ended(stream)
+        if type(stream) is WebSocketStream and not stream.is_over:
+            self.flush()  # a Close, of which the answer is to be seen
+            return
+        self._forget(stream)
         if not complete:
             # Where the application took http.disconnect and left, its client may still be there
             # (half-closed, or told so because the server stops): let nobody wait for the rest.
@@ -277,17 +307,35 @@ class Connection:
             self.engine.reset_stream(stream.stream_id, "the application has left")
             self.flush()
 
+    def tunnel_ended(self, stream: WebSocketStream) -> None:
+        """Nothing more will come of the tunnel; its application may still run."""
+        if stream not in self.worker.streams:
+            self._forget(stream)
+
+    def _forget(self, stream: AnyStream) -> None:
+        if self.streams.pop(stream.stream_id, None) is not None:
+            self.engine.release(stream.stream_id)
+            if type(stream) is WebSocketStream:
+                self.websockets.remove(stream)
+
     def _wake_writers(self) -> None:
+        for websocket in self.websockets.copy():
+            websocket.settle()
         for stream in list(self.streams.values()):
             stream.wake()
+        if self.websockets:
+            self._flush_contained()
 
     def shutdown(self) -> None:
         """Finish what is in flight, begin nothing new."""
         try:
+            for websocket in self.websockets.copy():
+                websocket.shutdown()
+                websocket.wake()
             self.engine.shutdown()
             self.flush()
         except Exception:  # noqa: BLE001
-            self._contain()
+            self.contain()
 
     def announce_disconnect(self) -> None:
         """Tell applications that still run that it is time to end (ASGI ``http.disconnect``)."""
@@ -305,7 +353,7 @@ class Connection:
         try:
             self._sweep(now)
         except Exception:  # noqa: BLE001
-            self._contain()
+            self.contain()
 
     def _sweep(self, now: float) -> None:
         wire = self.wire
@@ -322,6 +370,18 @@ class Connection:
             self.flush()
         if waiting or self._stalled_since is not None:
             self._watch_writing(waiting, now)
+        if self.websockets:
+            self._look_at_websockets(now)
+
+    def _look_at_websockets(self, now: float) -> None:
+        looked = False
+        for stream in self.websockets.copy():
+            if (due := stream.next_look) is not None and due <= now:
+                stream.look(now)
+                stream.wake()
+                looked = True
+        if looked:
+            self.flush()
 
     def _watch_writing(self, unsent: int, now: float) -> None:
         """Abort where the peer has taken nothing of what waits for it, for the whole timeout."""

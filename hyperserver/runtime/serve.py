@@ -110,7 +110,7 @@ def missing_libraries(config: Config) -> list[ConfigError]:
     missing: list[ConfigError] = []
     choices: tuple[Callable[[], object], ...] = (
         lambda: choose_loop(config.worker),
-        lambda: choose_engines(config.http1.engine, config.http2.engine),
+        lambda: choose_engines(config.http1.engine, config.http2.engine, config.websocket.engine),
     )
     for choose in choices:
         try:
@@ -130,13 +130,15 @@ async def _main(app: ASGIApplication, config: Config, sockets: list[OpenSocket])
         is_ready = True
         engines = worker.engines
         logger.info(
-            "hyperserver %s, %s, HTTP/1.1 by %s %s, HTTP/2 by %s %s, Python %s",
+            "hyperserver %s, %s, HTTP/1.1 by %s %s, HTTP/2 by %s %s, WebSocket by %s %s, Python %s",
             __version__,
             worker.backend.name,
             engines.http1_name,
             engines.http1_version,
             engines.http2_name,
             engines.http2_version,
+            engines.websocket_name,
+            engines.websocket_version,
             sys.version.split()[0],
         )
         for opened in sockets:

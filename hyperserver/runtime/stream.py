@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hyperserver.asgi.http import HTTPCycle
+from hyperserver.asgi.websocket import WebSocketCycle
 from hyperserver.errors import ClientDisconnected
 from hyperserver.observe.logs import logger
 from hyperserver.runtime.backend import Signal
@@ -12,6 +13,7 @@ from hyperserver.runtime.backend import Signal
 if TYPE_CHECKING:
     from hyperserver.asgi.types import Message
     from hyperserver.protocol.events import RequestReceived
+    from hyperserver.protocol.websocket.handshake import Handshake
     from hyperserver.runtime.connection import Connection
 
 
@@ -20,15 +22,96 @@ if TYPE_CHECKING:
 _SENDS_AT_ONCE = 16
 
 
-class Stream(HTTPCycle):
-    """One request with its application call.
+#: Of both kinds of streams, beside those of their cycles.
+_SLOTS = ("_sends", "_signal", "connection", "started_at", "task")
 
-    The cycle decides, the stream waits: both of its conditions ("there is a message", "there is
-    room to write") are re-examined after every wake-up, so one signal serves both. They are one
-    object because a second one would cost each request more than all that the stream adds.
+
+class ApplicationCall:
+    """What a cycle needs to become a running stream: it decides, this waits.
+
+    Both conditions ("there is a message", "there is room to write") are re-examined after every
+    wake-up, so one signal serves both. It is mixed into the cycle because a second object would
+    cost each request more than all that is added here.
     """
 
-    __slots__ = ("_sends", "_signal", "connection", "started_at", "task")
+    __slots__ = ()
+
+    if TYPE_CHECKING:  # what it is mixed into has, by way of __slots__ or the cycle
+        connection: Connection
+        request: RequestReceived
+        stream_id: int
+        _signal: Signal | None
+
+        @property
+        def gone(self) -> bool: ...
+        async def receive(self) -> dict[str, Any]: ...
+        async def send(self, message: Message) -> None: ...
+        def finish(self, failed: bool) -> bool: ...
+
+    async def _wait_for_room(self) -> None:
+        connection = self.connection
+        while connection.must_wait(self.stream_id) and not self.gone:
+            await self._wait()
+
+    async def _wait(self) -> None:
+        if self._signal is None:
+            # a slot of the class that this is mixed into
+            self._signal = self.connection.worker.backend.make_signal()  # type: ignore[misc]
+        await self._signal.wait()
+
+    def wake(self) -> None:
+        """Something that the application may be waiting for has changed."""
+        if self._signal is not None:
+            self._signal.notify()
+
+    async def run(self, scope: dict[str, Any]) -> None:
+        """Call the application and see its stream to a clean end, whatever it does.
+
+        An exception costs this stream only. Of what an application can raise, nothing leaves
+        here but the cancellation of the worker's own tasks.
+        """
+        connection = self.connection
+        app = connection.worker.app
+        failure: BaseException | None = None
+        try:
+            await app(scope, self.receive, self.send)
+        except BaseException as error:  # noqa: BLE001 - SystemExit must not end the server either
+            failure = error
+        gone = self.gone
+        try:
+            complete = self.finish(failure is not None)
+        except Exception:  # noqa: BLE001
+            connection.contain()
+            complete = True
+        connection.stream_ended(cast("AnyStream", self), complete)
+        if failure is not None or not complete:
+            self._report(failure, gone=gone)
+
+    def _report(self, failure: BaseException | None, *, gone: bool) -> None:
+        """Log what went wrong, or raise it if it is the worker's own cancellation."""
+        if failure is not None:
+            backend = self.connection.worker.backend
+            if isinstance(failure, KeyboardInterrupt) or backend.is_cancellation(failure):
+                raise failure
+            if not (gone and is_disconnect(failure)):
+                logger.error(
+                    "exception in the application: %s %s",
+                    self.request.method,
+                    self.request.target.decode("ascii", "replace"),
+                    exc_info=failure,
+                )
+        elif not gone:
+            logger.error(
+                "the application returned without completing its response: %s %s",
+                self.request.method,
+                self.request.target.decode("ascii", "replace"),
+            )
+
+
+class Stream(HTTPCycle, ApplicationCall):
+    """One request with its application call."""
+
+    __slots__ = _SLOTS
 
     def __init__(self, connection: Connection, request: RequestReceived, started_at: float) -> None:
         HTTPCycle.__init__(self, connection.engine, request)  # super() is dear before 3.12
@@ -61,59 +144,59 @@ class Stream(HTTPCycle):
                 self._sends = 0
                 await self.connection.worker.backend.give_way()
 
-    async def _wait_for_room(self) -> None:
-        connection = self.connection
-        while connection.must_wait(self.stream_id) and not self.gone:
+
+class WebSocketStream(WebSocketCycle, ApplicationCall):
+    """One WebSocket with its application call.
+
+    Where several messages wait for the application, what it answers to them leaves together.
+    """
+
+    __slots__ = _SLOTS
+
+    def __init__(
+        self,
+        connection: Connection,
+        request: RequestReceived,
+        handshake: Handshake,
+        started_at: float,
+    ) -> None:
+        WebSocketCycle.__init__(
+            self, connection.engine, request, handshake, connection.worker.open_websocket
+        )
+        self.connection = connection
+        self.started_at = started_at
+        self._signal: Signal | None = None
+        self._sends = 0
+        #: As in ``Stream``.
+        self.task: object = None
+
+    def tunnel_ended(self) -> None:
+        self.connection.tunnel_ended(self)
+
+    async def receive(self) -> dict[str, Any]:
+        """ASGI ``receive``. A message that is ready is returned without a checkpoint."""
+        while (message := self.next_message()) is None:
             await self._wait()
+        if self._caught_up:
+            self._caught_up = False
+            self.connection.flush()  # reading may have to be resumed
+        return message
 
-    async def _wait(self) -> None:
-        if self._signal is None:
-            self._signal = self.connection.worker.backend.make_signal()
-        await self._signal.wait()
+    async def send(self, message: Message) -> None:
+        """ASGI ``send``: waits while the client takes less than the application gives."""
+        if self.take(message):
+            connection = self.connection
+            socket = self._socket
+            more = socket is not None and socket.messages
+            if not (connection.deliver_soon() if more else connection.deliver()):
+                await self._wait_for_room()
+            self._sends += 1
+            if self._sends == _SENDS_AT_ONCE:
+                self._sends = 0
+                await connection.worker.backend.give_way()
 
-    def wake(self) -> None:
-        """Something that the application may be waiting for has changed."""
-        if self._signal is not None:
-            self._signal.notify()
 
-    async def run(self, scope: dict[str, Any]) -> None:
-        """Call the application and see its stream to a clean end, whatever it does.
-
-        An exception costs this stream only. Of what an application can raise, nothing leaves
-        here but the cancellation of the worker's own tasks.
-        """
-        connection = self.connection
-        app = connection.worker.app
-        failure: BaseException | None = None
-        try:
-            await app(scope, self.receive, self.send)
-        except BaseException as error:  # noqa: BLE001 - SystemExit must not end the server either
-            failure = error
-        gone = self.gone
-        complete = self.finish()
-        connection.stream_ended(self, complete)
-        if failure is not None or not complete:
-            self._report(failure, gone=gone)
-
-    def _report(self, failure: BaseException | None, *, gone: bool) -> None:
-        """Log what went wrong, or raise it if it is the worker's own cancellation."""
-        if failure is not None:
-            backend = self.connection.worker.backend
-            if isinstance(failure, KeyboardInterrupt) or backend.is_cancellation(failure):
-                raise failure
-            if not (gone and is_disconnect(failure)):
-                logger.error(
-                    "exception in the application: %s %s",
-                    self.request.method,
-                    self.request.target.decode("ascii", "replace"),
-                    exc_info=failure,
-                )
-        elif not gone:
-            logger.error(
-                "the application returned without completing its response: %s %s",
-                self.request.method,
-                self.request.target.decode("ascii", "replace"),
-            )
+AnyStream = Stream | WebSocketStream
 
 
 def is_disconnect(error: BaseException) -> bool:

@@ -18,7 +18,7 @@ from hyperserver.runtime.backend import kernel_queue, reset_on_close
 if TYPE_CHECKING:
     from hyperserver.runtime.acceptor import Acceptor
     from hyperserver.runtime.connection import Connection
-    from hyperserver.runtime.stream import Stream
+    from hyperserver.runtime.stream import AnyStream
 
 #: Connections accepted in one turn of the loop. asyncio takes this number from ``backlog``, and
 #: when descriptors run out it goes on for as many times, with a traceback in the log for each.
@@ -159,7 +159,7 @@ class AsyncioBackend:
     # Not in the context of this moment: a pipelined request is found within another's send().
     if sys.version_info >= (3, 12):
 
-        def spawn(self, stream: Stream, scope: dict[str, Any], at_once: bool) -> None:
+        def spawn(self, stream: AnyStream, scope: dict[str, Any], at_once: bool) -> None:
             """Eagerly: most applications answer in their first step, in this very loop turn."""
             stream.task = asyncio.Task(
                 stream.run(scope),
@@ -170,13 +170,13 @@ class AsyncioBackend:
 
     else:
 
-        def spawn(self, stream: Stream, scope: dict[str, Any], at_once: bool) -> None:
+        def spawn(self, stream: AnyStream, scope: dict[str, Any], at_once: bool) -> None:
             stream.task = asyncio.Task(
                 stream.run(scope), loop=self._loop, context=self._context.copy()
             )
 
     @asynccontextmanager
-    async def running(self, streams: set[Stream]) -> AsyncIterator[None]:
+    async def running(self, streams: set[AnyStream]) -> AsyncIterator[None]:
         try:
             yield
         finally:
@@ -201,11 +201,11 @@ class AsyncioBackend:
         sock.listen(backlog)
         return server
 
-    def cancel(self, streams: set[Stream]) -> None:
+    def cancel(self, streams: set[AnyStream]) -> None:
         for task in _tasks(streams):
             task.cancel()
 
 
-def _tasks(streams: set[Stream]) -> list[asyncio.Task[None]]:
+def _tasks(streams: set[AnyStream]) -> list[asyncio.Task[None]]:
     """Their tasks; a stream within its eager first step has none yet."""
     return [cast("asyncio.Task[None]", s.task) for s in streams if s.task is not None]

@@ -34,7 +34,7 @@ from hyperserver.runtime.backend import kernel_queue, reset_on_close, tune
 if TYPE_CHECKING:
     from hyperserver.runtime.acceptor import Acceptor
     from hyperserver.runtime.connection import Connection
-    from hyperserver.runtime.stream import Stream
+    from hyperserver.runtime.stream import AnyStream
 
 _READ_SIZE = 65_536
 #: Sockets read, and applications run, between two turns of trio's scheduler.
@@ -435,7 +435,7 @@ class TrioBackend:
     def make_signal(self) -> TrioSignal:
         return TrioSignal()
 
-    def spawn(self, stream: Stream, scope: dict[str, Any], at_once: bool) -> None:
+    def spawn(self, stream: AnyStream, scope: dict[str, Any], at_once: bool) -> None:
         self.readiness.run_application(stream.run(scope))
 
     def call_soon(self, callback: Callable[[], None]) -> None:
@@ -454,7 +454,7 @@ class TrioBackend:
         self._context.run(self._nursery.start_soon, function, *args)
 
     @asynccontextmanager
-    async def running(self, streams: set[Stream]) -> AsyncIterator[None]:
+    async def running(self, streams: set[AnyStream]) -> AsyncIterator[None]:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             has_epoll = hasattr(select, "epoll")
@@ -471,5 +471,5 @@ class TrioBackend:
         self.start(listener.accept)
         return listener
 
-    def cancel(self, streams: set[Stream]) -> None:
+    def cancel(self, streams: set[AnyStream]) -> None:
         self._nursery.cancel_scope.cancel()

@@ -22,6 +22,8 @@ from hyperserver.observe.access_log import AccessLog
 from hyperserver.observe.logs import logger
 from hyperserver.protocol.interface import HTTP2Options, Limits, ResponseDefaults
 from hyperserver.protocol.negotiate import Negotiator, choose_engines
+from hyperserver.protocol.websocket.connection import WebSocket, WebSocketOptions
+from hyperserver.protocol.websocket.deflate import Deflate, DeflateOptions
 from hyperserver.runtime.acceptor import Acceptor
 from hyperserver.runtime.backend import Backend, Listener
 from hyperserver.runtime.lifespan import Lifespan
@@ -32,9 +34,10 @@ if TYPE_CHECKING:
     from hyperserver.asgi.types import ASGIApplication
     from hyperserver.config.schema import Config
     from hyperserver.protocol.events import RequestRefused
+    from hyperserver.protocol.websocket.handshake import Handshake
     from hyperserver.runtime.connection import Connection
     from hyperserver.runtime.listeners import OpenSocket
-    from hyperserver.runtime.stream import Stream
+    from hyperserver.runtime.stream import AnyStream
 
 #: Seconds between two sweeps over all deadlines; how late a timeout may come.
 SWEEP_INTERVAL = 0.5
@@ -61,10 +64,12 @@ class Worker:
         self.config = config
         self.backend = make_backend()
         self.access_log = AccessLog(sys.stdout) if config.log.access else None
-        self.engines = choose_engines(config.http1.engine, config.http2.engine)
+        self.engines = choose_engines(
+            config.http1.engine, config.http2.engine, config.websocket.engine
+        )
         self._connections: set[Connection] = set()
         #: The application calls in progress.
-        self.streams: set[Stream] = set()
+        self.streams: set[AnyStream] = set()
         self._limits = Limits(
             max_head_size=config.limits.request_head,
             max_target_size=config.limits.request_target,
@@ -85,6 +90,19 @@ class Worker:
             max_frame_size=config.http2.max_frame_size,
             priorities=config.http2.priorities,
             stall_timeout=config.timeouts.write,
+        )
+        websocket = config.websocket
+        #: What handshakes may agree on.
+        self.deflate = (
+            DeflateOptions(websocket.compression_window, websocket.context_takeover)
+            if websocket.compression
+            else None
+        )
+        self._websocket = WebSocketOptions(
+            max_message_size=websocket.max_message_size,
+            ping_interval=websocket.ping_interval,
+            ping_timeout=websocket.ping_timeout,
+            close_timeout=websocket.close_timeout,
         )
         #: The lifespan's namespace, which requests share.
         self.state: dict[str, Any] | None = None
@@ -186,6 +204,15 @@ class Worker:
             contexts = TLSContexts(self.config.tls, opened.protocols)
         return Acceptor(self, opened, negotiator, contexts)
 
+    def open_websocket(self, handshake: Handshake) -> WebSocket:
+        """The protocol's side of a WebSocket that the application accepts."""
+        agreement = handshake.agreement
+        return WebSocket(
+            self.engines.make_frame_reader,
+            self._websocket,
+            None if agreement is None else Deflate(agreement),
+        )
+
     async def _drain(self, listeners: list[Listener]) -> bool:
         """Wait for connections and applications to end; False if some had to be cut off."""
         timeouts = self.config.timeouts
@@ -259,7 +286,7 @@ class Worker:
         if self._draining:
             self._check_idle()
 
-    def stream_ended(self, stream: Stream) -> None:
+    def stream_ended(self, stream: AnyStream) -> None:
         """An application call has ended, one way or another; called if ``watches_ends``."""
         if self.access_log is not None:
             request = stream.request
@@ -271,7 +298,7 @@ class Worker:
                 stream.status,
                 stream.content_sent,
                 time.monotonic() - stream.started_at,
-                "disconnected" if stream.gone else "",
+                stream.note,
             )
         if self._draining:
             self._check_idle()

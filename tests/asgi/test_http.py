@@ -384,7 +384,7 @@ def test_an_application_that_gives_up_after_a_refusal_gets_a_500() -> None:
     cycle, engine = make()
     with pytest.raises(LocalProtocolError):
         cycle.take(start(200, [("x", b"str")]))
-    assert cycle.finish() is False
+    assert cycle.finish(failed=False) is False
     assert engine.take() == ERROR_500
 
 
@@ -449,7 +449,7 @@ def test_a_single_body_of_the_wrong_length_is_refused_before_anything_is_sent(da
     with pytest.raises(LocalProtocolError, match="content-length of 5"):
         cycle.take(body(data))
     assert engine.take() == []
-    cycle.finish()
+    cycle.finish(failed=False)
     assert engine.take() == ERROR_500
     assert (cycle.status, cycle.bytes_sent) == (500, len(ERROR_BODY))
 
@@ -472,7 +472,7 @@ def test_a_later_piece_that_is_too_long_is_not_sent_and_resets_the_stream() -> N
     with pytest.raises(LocalProtocolError, match="longer"):
         cycle.take(body(b"def", more_body=True))
     assert engine.take() == [("reset", "wrong content length")]
-    assert cycle.finish() is False
+    assert cycle.finish(failed=False) is False
     assert engine.take() == []
     assert (cycle.status, cycle.bytes_sent) == (200, 3)
 
@@ -562,7 +562,7 @@ def test_304_may_tell_the_length_of_what_it_does_not_send() -> None:
 
 def test_no_message_at_all_becomes_a_500() -> None:
     cycle, engine = make()
-    assert cycle.finish() is False
+    assert cycle.finish(failed=False) is False
     assert engine.take() == ERROR_500
     assert (cycle.status, cycle.bytes_sent) == (500, 27)
 
@@ -570,7 +570,7 @@ def test_no_message_at_all_becomes_a_500() -> None:
 def test_a_start_that_was_never_followed_becomes_a_500() -> None:
     cycle, engine = make()
     cycle.take(start(200, [(b"x-secret", b"1")]))
-    assert cycle.finish() is False
+    assert cycle.finish(failed=False) is False
     assert engine.take() == ERROR_500
     assert cycle.status == 500
 
@@ -580,7 +580,7 @@ def test_a_response_cut_short_is_reset_and_never_ended() -> None:
     cycle.take(start())
     cycle.take(body(b"part", more_body=True))
     engine.take()
-    assert cycle.finish() is False
+    assert cycle.finish(failed=False) is False
     assert engine.take() == [("reset", "application error")]
     assert cycle.status == 200
 
@@ -590,26 +590,26 @@ def test_a_complete_response_is_finished_without_another_command() -> None:
     cycle.take(start())
     cycle.take(body(b"x"))
     engine.take()
-    assert cycle.finish() is True
+    assert cycle.finish(failed=False) is True
     assert engine.take() == []
 
 
 def test_nothing_is_sent_to_a_client_that_is_gone() -> None:
     cycle, engine = make()
     cycle.closed()
-    assert cycle.finish() is False
+    assert cycle.finish(failed=False) is False
     assert engine.take() == []
     assert cycle.status == 0
 
 
 def test_each_500_has_a_header_list_of_its_own() -> None:
     first, engine = make()
-    first.finish()
+    first.finish(failed=False)
     headers = engine.take()[0][2]
     assert isinstance(headers, list)
     before = list(headers)
     second, engine = make()
-    second.finish()
+    second.finish(failed=False)
     assert engine.take()[0][2] == before
 
 
@@ -676,7 +676,7 @@ def test_a_truncated_body_ends_in_a_disconnect_and_never_in_a_last_piece(read_fi
 def test_what_the_engine_answered_itself_is_the_status() -> None:
     cycle, engine = make("POST", body=True)
     cycle.closed(408)
-    assert cycle.finish() is False
+    assert cycle.finish(failed=False) is False
     assert cycle.status == 408
     assert engine.take() == []
 
@@ -827,7 +827,7 @@ def test_trailers_are_sent_to_a_client_that_takes_them(te: bytes) -> None:
     cycle.take(trailers([(b"X-Sum", b"1")]))
     assert engine.take() == [("trailers", [(b"x-sum", b"1")])]
     assert cycle.complete
-    assert cycle.finish() is True
+    assert cycle.finish(failed=False) is True
 
 
 @pytest.mark.parametrize("headers", [[], [(b"te", b"gzip")], [(b"te", b"x-trailers")]])
@@ -901,7 +901,7 @@ def test_an_application_that_omits_the_promised_trailers_is_reset() -> None:
     cycle.take(start(200, [], trailers=True))
     cycle.take(body(b"x"))
     engine.take()
-    assert cycle.finish() is False
+    assert cycle.finish(failed=False) is False
     assert engine.take() == [("reset", "application error")]
 
 

@@ -45,6 +45,8 @@ ciphers = "ECDHE+AESGCM"
 verify_mode = "CERT_REQUIRED"
 ca_certs = "/etc/tls/ca.pem"
 statsd_host = "localhost:8125"
+websocket_ping_interval = 20
+websocket_max_message_size = 1048576
 """
 
 
@@ -60,6 +62,7 @@ def test_a_realistic_file(tmp_path: Path) -> None:
     timeouts = config.timeouts
     assert (timeouts.drain, timeouts.keep_alive, timeouts.shutdown) == (10, 65.5, 20)
     assert (config.http2.max_concurrent_streams, config.http2.max_frame_size) == (200, 32_768)
+    assert (config.websocket.ping_interval, config.websocket.max_message_size) == (20, 1_048_576)
     assert config.log.level == "warning"
     assert [note.split(": ")[1] for note in translation.notes] == [
         "workers", "accesslog", "ciphers", "verify_mode", "ca_certs", "statsd_host",

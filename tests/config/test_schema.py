@@ -39,7 +39,8 @@ SETTINGS = settings()
 
 def test_every_table_is_found() -> None:
     assert [name for name, _ in tables()] == [
-        "", "listen", "tls", "limits", "timeouts", "http1", "http2", "log",
+        "", "listen", "tls", "limits", "timeouts", "http1", "http2",
+        "websocket", "log",
     ]  # fmt: skip
 
 

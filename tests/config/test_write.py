@@ -31,6 +31,7 @@ EVERYTHING = {
     "timeouts": {"handshake": "1ms", "drain": "3d", "write": "1.5s", "min_body_rate": 1},
     "http1": {"engine": "h11"},
     "http2": {"engine": "h2", "upgrade": True, "max_frame_size": "20000B", "priorities": "rfc7540"},
+    "websocket": {"engine": "wsproto", "ping_interval": "0s", "compression_window": 9},
     "log": {"level": "debug", "access": False},
 }  # fmt: skip
 

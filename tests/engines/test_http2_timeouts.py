@@ -333,6 +333,16 @@ def test_trailers_that_do_not_come(timed: Peer) -> None:
     assert_timed_out(timed, stream_id)
 
 
+def test_a_body_is_awaited_no_longer_after_a_goaway_that_is_not_read(timed: Peer) -> None:
+    stream_id = timed.post()
+    timed.connection.shutdown()
+    timed.wait(1.5)  # the final GOAWAY is late, and nothing else
+    assert [g.error for g in timed.goaways] == [NO_ERROR] * 2
+    timed.wait(18.6)
+    assert timed.closed[stream_id].status == 408
+    assert_over(timed)
+
+
 # ---- responses that cannot leave ----------------------------------------------------------
 
 

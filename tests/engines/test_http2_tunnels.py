@@ -8,6 +8,7 @@ import pytest
 
 from hyperserver.errors import LocalProtocolError
 from hyperserver.protocol.events import DataReceived, RequestReceived
+from hyperserver.protocol.interface import HTTP2Options
 from tests.engines import h2_frames as wire
 from tests.engines.h2_frames import (
     AUTHORITY,
@@ -15,6 +16,7 @@ from tests.engines.h2_frames import (
     Data,
     Fields,
     Headers,
+    Settings,
     Window,
     head,
     websocket,
@@ -30,6 +32,14 @@ def tunnel(peer: Peer) -> int:
     peer.frames()
     peer.news()
     return stream_id
+
+
+@pytest.mark.parametrize("priorities", ["rfc9218", "rfc7540"])
+def test_the_server_says_that_it_takes_tunnels(h2_with: Open, priorities: str) -> None:
+    """RFC 8441 §3: without this setting no client may ask."""
+    settings = h2_with(options=HTTP2Options(priorities=priorities)).greeting[0]
+    assert isinstance(settings, Settings)
+    assert settings.values[wire.ENABLE_CONNECT_PROTOCOL] == 1
 
 
 def test_an_extended_connect_is_a_request_with_a_protocol(h2_fed: Peer) -> None:

@@ -155,13 +155,16 @@ class HTTP1Connection:
 
     def receive_data(self, data: bytes, now: float) -> None:
         phase = self._phase
+        if phase == _TUNNEL:
+            self._unacknowledged += len(data)
+            self.event_queue.append(DataReceived(self._stream_id, data, False))
+            if self._unacknowledged >= HIGH_WATER:
+                self._update_wants_data()
+            return
         if phase == _HEAD and not self._buffer and 0 <= data.find(b"\r\n\r\n") == len(data) - 4:
             self._read_head(data, now)  # by far the most frequent case: one read, one head
             return
         if phase >= _LINGER or not data:
-            return
-        if phase == _TUNNEL:
-            self._deliver(data, False)
             return
         if phase == _HEAD and not self._buffer:
             self._start_clock(self._limits.request_head_timeout, now)
@@ -253,24 +256,25 @@ class HTTP1Connection:
             None,
             not has_body,
         )
-        if head.upgrade is not None and self._upgrade(request, head.upgrade, now):
+        if head.upgrade is not None and self._upgrade(request, head, now):
             return
         self.event_queue.append(request)
 
-    def _upgrade(self, request: RequestReceived, protocols: bytes, now: float | None) -> bool:
-        """Take ``Upgrade: h2c``, where it is wanted (RFC 7540 §3.2)."""
-        successor = self._successor
-        if successor is None or not successor.upgrades or now is None:
-            return False
-        settings = upgrade.http2_settings(request, protocols)
-        if settings is None:
-            return False
-        engine = successor.after_upgrade(settings, request, bytes(self._buffer), now)
-        if engine is None:
-            return False
-        self._write(upgrade.SWITCHING)
-        self._give_way(engine)
-        return True
+    def _upgrade(self, request: RequestReceived, head: Head, now: float | None) -> bool:
+        """Take ``Upgrade: h2c``, where it is wanted, or let the application see its WebSocket."""
+        assert head.upgrade is not None
+        if self._successor is not None and now is not None:
+            data = bytes(self._buffer)
+            engine = upgrade.to_http2(self._successor, request, head.upgrade, data, now)
+            if engine is not None:
+                self._write(upgrade.SWITCHING)
+                self._give_way(engine)
+                return True
+        if upgrade.wants_websocket(request, head.upgrade):
+            request.protocol = upgrade.WEBSOCKET
+            self._continue_due = head.expects_continue
+            self._keep_alive = False  # what the client sends next may not be HTTP
+        return False
 
     def _give_way(self, engine: ByteConnection) -> None:
         """``engine`` has all that was received, and the connection from here on."""
@@ -472,7 +476,8 @@ class HTTP1Connection:
         return head
 
     def send_data(self, stream_id: int, data: bytes, end_stream: bool = False) -> None:
-        self._check_stream(stream_id, _SENDING)
+        if stream_id != self._stream_id or self._response != _SENDING:
+            self._check_stream(stream_id, _SENDING)
         framing = self._framing
         if data and framing != BY_NOTHING:
             if framing == BY_CHUNKS:
@@ -497,14 +502,8 @@ class HTTP1Connection:
         self._check_stream(stream_id, _NOT_STARTED)
         if self._phase != _WAIT:  # what follows would be body, not the new protocol
             raise LocalProtocolError(f"stream {stream_id} is still receiving a request body")
-        self._write(
-            wire.status_line(101)
-            + b"connection: upgrade\r\nupgrade: websocket\r\n"
-            + wire.field_lines(headers)
-            + self._defaults.date_line
-            + self._defaults.server_line
-            + b"\r\n"
-        )
+        self.send_informational(stream_id, 100, [])  # if expected, before the 101 (RFC 9110 §7.8)
+        self._write(wire.switching_head(headers, self._defaults))
         self._response = _SENDING
         self._framing = BY_CLOSE
         self._keep_alive = False
@@ -523,7 +522,8 @@ class HTTP1Connection:
     def acknowledge(self, stream_id: int, n: int) -> None:
         if stream_id == self._stream_id and n:
             self._unacknowledged -= n
-            self._update_wants_data()
+            if not self.wants_data:
+                self._update_wants_data()
 
     def reset_stream(self, stream_id: int, reason: str) -> None:
         if stream_id == self._stream_id and self._response != _DONE:

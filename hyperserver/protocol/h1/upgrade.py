@@ -1,4 +1,4 @@
-"""Leaving HTTP/1 for HTTP/2 without TLS: by its preface, or by asking for ``h2c``."""
+"""Leaving HTTP/1: for HTTP/2 without TLS, by its preface or ``h2c``; for a WebSocket."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 
 from hyperserver.protocol.events import RequestReceived
 from hyperserver.protocol.fields import tokens
+from hyperserver.protocol.interface import ByteConnection, Successor
 
 #: The part of the connection preface that looks like a request head (RFC 9113 §3.4).
 _PREFACE_HEAD = b"PRI * HTTP/2.0\r\n\r\n"
@@ -14,6 +15,8 @@ _PREFACE_HEAD = b"PRI * HTTP/2.0\r\n\r\n"
 _BASE64URL = re.compile(rb"[A-Za-z0-9_-]*")
 
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
+
+WEBSOCKET = "websocket"
 
 
 def is_preface(head: bytes, stream_id: int) -> bool:
@@ -56,3 +59,22 @@ def http2_settings(request: RequestReceived, protocols: bytes) -> bytes | None:
     if not any(b"http2-settings" in tokens(value) for value in connection):
         return None
     return settings[0]
+
+
+def to_http2(
+    successor: Successor, request: RequestReceived, protocols: bytes, data: bytes, now: float
+) -> ByteConnection | None:
+    """The engine for a request that asks for ``h2c`` as it should, where that is taken."""
+    if not successor.upgrades:
+        return None
+    settings = http2_settings(request, protocols)
+    return None if settings is None else successor.after_upgrade(settings, request, data, now)
+
+
+def wants_websocket(request: RequestReceived, protocols: bytes) -> bool:
+    """Whether the request asks for a WebSocket (RFC 6455 §4.2.1), rightly or wrongly.
+
+    One with a body is served as what it is without its Upgrade (RFC 9110 §7.8): no WebSocket
+    client sends one, and what follows it would have to wait.
+    """
+    return request.end_stream and b"websocket" in tokens(protocols)

@@ -108,6 +108,20 @@ def informational_head(status: int, headers: Headers) -> bytes:
     return status_line(status) + field_lines(headers) + b"\r\n"
 
 
+def switching_head(headers: Headers, defaults: ResponseDefaults) -> bytes:
+    """101 for a WebSocket (RFC 6455 §4.2.2)."""
+    return b"".join(
+        (
+            status_line(101),
+            b"connection: upgrade\r\nupgrade: websocket\r\n",
+            field_lines(headers),
+            defaults.date_line,
+            defaults.server_line,
+            b"\r\n",
+        )
+    )
+
+
 def chunk(data: bytes) -> bytes:
     """One chunk around ``data``, which must not be empty."""
     return b"%x\r\n%b\r\n" % (len(data), data)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 
 from hyperserver.protocol.h2.session import Session
-from hyperserver.protocol.h2.streams import Stream
+from hyperserver.protocol.h2.streams import DONE, Stream
 from hyperserver.protocol.interface import HTTP2Options, Limits
 
 #: How long the client may take to learn of a first GOAWAY.
@@ -20,7 +20,7 @@ _MIN_PROGRESS = 1024
 
 
 class Late(enum.Enum):
-    """Of a connection, what is overdue."""
+    """Of a connection or a stream, what is overdue."""
 
     PARTIAL = "a frame or field block was not completed in time"
     SETTINGS = "SETTINGS not acknowledged in time"
@@ -28,6 +28,7 @@ class Late(enum.Enum):
     GOAWAY = "the client has been told"
     LINGER = "the client does not close"
     STALLED = "the client grants no credit"
+    HALF_OPEN = "the client does not end its side of the tunnel"
 
 
 class Clocks:
@@ -111,26 +112,30 @@ class Clocks:
 
     def late_streams(
         self, now: float, session: Session, streams: dict[int, Stream], *, may_send: bool, sent: int
-    ) -> tuple[list[Stream], list[Stream]]:
-        """``(bodies that do not come, responses that cannot go)``.
+    ) -> tuple[list[Stream], list[Stream], list[Stream]]:
+        """``(bodies that do not come, tunnels that do not end, responses that cannot go)``.
 
         ``may_send`` says that our connection window lets the client send, ``sent`` how many bytes
         of all streams have gone out.
         """
         bodies: list[Stream] = []
+        half_open: list[Stream] = []
         stalled: list[Stream] = []
         for stream in streams.values():
-            deadline = self._body_deadline(stream, now, may_send=may_send)
+            if stream.is_tunnel:
+                deadline = self._tunnel_deadline(stream, now)
+            else:
+                deadline = self._body_deadline(stream, now, may_send=may_send)
             if deadline is not None and deadline <= now:
-                bodies.append(stream)
-            if stream.queued:
+                (half_open if stream.is_tunnel else bodies).append(stream)
+            elif stream.queued:
                 stall = self._stall_deadline(stream, session, now, sent)
                 if stall is not None and stall <= now:
                     stalled.append(stream)
                 deadline = stall if deadline is None or (stall and stall < deadline) else deadline
             if deadline is not None and (self.next_look is None or deadline < self.next_look):
                 self.next_look = max(deadline, now)
-        return bodies, stalled
+        return bodies, half_open, stalled
 
     def _body_deadline(self, stream: Stream, now: float, *, may_send: bool) -> float | None:
         """A clock runs where the client could send and the application has not answered."""
@@ -147,10 +152,18 @@ class Clocks:
             stream.deadline = now + self._limits.request_body_timeout
         return stream.deadline
 
+    def _tunnel_deadline(self, stream: Stream, now: float) -> float | None:
+        """A clock runs where our side has ended, or nobody is left to end it."""
+        if stream.response == DONE or (stream.is_released and not stream.end_queued):
+            if stream.deadline is None:
+                stream.deadline = now + self._limits.linger_timeout
+            return stream.deadline
+        return None
+
     def extend_body(self, stream: Stream, n: int, now: float) -> None:
         """Received bytes buy time at the minimum rate, never more than the whole timeout."""
         limits = self._limits
-        if stream.deadline is not None:
+        if stream.deadline is not None and not stream.is_tunnel:
             latest = now + limits.request_body_timeout
             if limits.min_body_rate > 0:
                 latest = min(latest, stream.deadline + n / limits.min_body_rate)

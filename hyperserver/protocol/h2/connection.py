@@ -4,19 +4,11 @@ The *session* (see ``Session``) knows frames, HPACK, stream states and windows. 
 a server makes of them: which requests are served, what waits to be sent and in which order, what
 credit is given for received bytes, what happens at deadlines and at the end.
 
-Three things are counted separately:
+Which streams there are, and how many calls they stand for, is counted in ``table``; received bytes
+that the application has not taken in ``inbound``. What is sent is in ``outbound``, in which order in
+``turns``, what can be late in ``clocks``.
 
-* ``streams``: those on which either side still has something to say. A stream leaves when both
-  sides have ended, or at a reset.
-* places against the concurrency limit: a request has one until its response has been sent, or its
-  stream was reset *and* the application's call has returned (``release``). So a client that opens
-  and resets streams cannot have more calls running than one that behaves.
-* received bytes that the application has not taken, in ``inbound``.
-
-A connection ends in stages: a GOAWAY that names no stream, one round trip later another that names
-the last one served (RFC 9113 §6.8), the streams in flight, then LINGER as in HTTP/1.
-
-What can be late is in ``clocks``, what waits to be sent in ``outbound``.
+A connection ends in stages: those of ``ending``, then LINGER as in HTTP/1.
 """
 
 from __future__ import annotations
@@ -34,29 +26,25 @@ from hyperserver.protocol.events import (
     TrailersReceived,
 )
 from hyperserver.protocol.h2 import messages
-from hyperserver.protocol.h2 import priority as priorities
 from hyperserver.protocol.h2.abuse import Abuse
 from hyperserver.protocol.h2.clocks import Clocks, Late
-from hyperserver.protocol.h2.frames import MAX_STREAM_ID, ConnectionFault, ErrorCode
+from hyperserver.protocol.h2.ending import GONE, SERVING, Ending
+from hyperserver.protocol.h2.frames import ConnectionFault, ErrorCode
 from hyperserver.protocol.h2.inbound import Inbound
 from hyperserver.protocol.h2.outbound import Outbound
-from hyperserver.protocol.h2.priority import DEFAULT, Dependency, Priority
-from hyperserver.protocol.h2.scheduler import DependencyScheduler, Scheduler, UrgencyScheduler
+from hyperserver.protocol.h2.priority import Dependency, Priority
+from hyperserver.protocol.h2.pushes import Pushes
 from hyperserver.protocol.h2.session import Session
-from hyperserver.protocol.h2.streams import DONE, NOT_STARTED, SENDING, Stream
+from hyperserver.protocol.h2.streams import DONE, NOT_STARTED, Stream
+from hyperserver.protocol.h2.table import StreamTable
+from hyperserver.protocol.h2.turns import Turns
 from hyperserver.protocol.interface import HTTP2Options, Limits, ResponseDefaults
 
 # phases
 _OPEN, _LINGER, _CLOSED = range(3)
-# the end
-_SERVING, _GOING, _GONE = range(3)
 
 #: Output that a peer has caused and does not read, from which on we do not read either.
 _MAX_CONTROL_OUTPUT = 65_536
-_GOAWAY_PING = b"goaway\0\0"
-#: Pushes promised on one stream, and in progress on a connection.
-_MAX_PUSHES = 100
-
 
 MakeSession = Callable[["HTTP2Connection", Limits, HTTP2Options, Abuse], Session]
 
@@ -82,23 +70,20 @@ class HTTP2Connection:
         self.event_queue: list[Event] = []
         #: ``data_to_send`` may have something: at once the server's preface.
         self.output = True
-        self.streams: dict[int, Stream] = {}
+        self._table = StreamTable(options.max_concurrent_streams)
+        self.streams = self._table.streams
         self._limits = limits
-        self._most_streams = options.max_concurrent_streams
         self._initial_window = options.initial_window
-        self._defaults = defaults
         self._scheme = scheme
         self._abuse = Abuse()
-        self._uses_urgency = options.priorities == "rfc9218"
-        self._scheduler: Scheduler = (
-            UrgencyScheduler() if self._uses_urgency else DependencyScheduler()
-        )
+        self._turns = Turns(options.priorities)
         self._session = make_session(self, limits, options, self._abuse)
         self._inbound = Inbound(self._session, limits, options)
         self._outbound = Outbound(
             self._session,
-            self._scheduler,
+            self._turns,
             self.streams,
+            defaults,
             self._response_ended,
             lambda stream_id: self.event_queue.append(StreamWritable(stream_id)),
         )
@@ -106,18 +91,13 @@ class HTTP2Connection:
         self._out_size = 0
         self._now = now
         self._phase = _OPEN
-        self._ending = _SERVING
-        self._peer_ending = False
-        self._calls: set[int] = set()
-        #: Of these, the ones whose stream was reset: what they still send is dropped.
-        self._orphans: set[int] = set()
-        self._pushed = 0
-        self._last_id = 0
         #: After an upgrade, DATA waits for the client's preface: clients may have little room for
         #: what comes with the 101.
         self._greeted = upgrade is None
         self._waited = 0  # streams with bytes that were left when output was last taken
         self._clocks = Clocks(limits, options, now)
+        self._ending = Ending(self._session, self._clocks)
+        self._pushes = Pushes(self._session, scheme)
 
         self._session.start(None if upgrade is None else upgrade[0])
         self._inbound.start()
@@ -126,9 +106,8 @@ class HTTP2Connection:
 
     def _take_over(self, request: RequestReceived) -> None:
         """After ``Upgrade: h2c``, the request that asked for it is stream 1 (RFC 7540 §3.2)."""
-        self._last_id = 1
-        self._open_stream(1, request.method, receiving=False, authority=request.authority)
-        self._calls.add(1)
+        self._ending.last_id = 1
+        self._begin(Stream(1, request.method, False, self._initial_window, request.authority))
         request.http_version = "2"
         self.event_queue.append(request)
 
@@ -174,12 +153,12 @@ class HTTP2Connection:
         if stream is not None:
             self._trailers_received(stream, block, spoiled)
             return
-        if self._ending == _GONE:  # the final GOAWAY has said that it will not be served
+        if self._ending.stage == GONE:  # the final GOAWAY has said that it will not be served
             self._session.reset(stream_id, ErrorCode.REFUSED_STREAM)
             self._abuse.reset(self._now)
             return
-        self._last_id = stream_id
-        if len(self._calls) >= self._most_streams:
+        self._ending.last_id = stream_id
+        if not self._table.has_place():
             self._session.reset(stream_id, ErrorCode.REFUSED_STREAM)
             self._abuse.control(self._now)
             return
@@ -192,32 +171,22 @@ class HTTP2Connection:
         except RemoteProtocolError as error:
             self._refuse(stream_id, block, end_stream, error)
             return
-        stream = self._open_stream(
-            stream_id, request.method, receiving=not end_stream, authority=request.authority
+        stream = Stream(
+            stream_id, request.method, not end_stream, self._initial_window, request.authority
         )
         stream.protocol = request.protocol
         stream.content_length = request.content_length
-        if request.priority is not None and self._uses_urgency and not stream.was_announced:
-            stream.priority = priorities.parse_priority(request.priority)
-            self._scheduler.adjust(stream_id, stream.priority)
-        self._calls.add(stream_id)
+        self._begin(stream, request.priority)
         self.event_queue.append(
             messages.request_event(stream_id, request, self._scheme, end_stream)
         )
 
-    def _open_stream(
-        self, stream_id: int, method: str, *, receiving: bool, authority: bytes
-    ) -> Stream:
-        stream = Stream(stream_id, method, receiving, self._initial_window, authority)
-        self.streams[stream_id] = stream
+    def _begin(self, stream: Stream, priority: bytes | None = None) -> None:
+        self._table.add(stream)
         self._clocks.busy()
-        announced = self._scheduler.announced
-        self._scheduler.open(stream_id)
-        # a PRIORITY_UPDATE counts for more than the request's own field (RFC 9218 §7)
-        stream.was_announced = announced > self._scheduler.announced
-        if receiving:
+        self._turns.requested(stream, priority)
+        if stream.receiving:
             self._clocks.touch()
-        return stream
 
     def _refuse(
         self, stream_id: int, block: Headers, end_stream: bool, error: RemoteProtocolError
@@ -228,15 +197,13 @@ class HTTP2Connection:
             self._session.reset(stream_id, ErrorCode.PROTOCOL_ERROR)
             self._abuse.reset(self._now)
         else:
-            stream = self._open_stream(
-                stream_id, event.method, receiving=not end_stream, authority=b""
-            )
+            stream = Stream(stream_id, event.method, not end_stream, self._initial_window, b"")
             stream.is_released = True  # no application is called, yet it has a place until it ends
-            self._calls.add(stream_id)
+            self._begin(stream)
             self._send_refusal(stream, error.status, error.reason)
 
     def _send_refusal(self, stream: Stream, status: int, reason: str) -> None:
-        stream.is_refused = True
+        stream.is_unread = True
         headers, body = messages.refusal(status, reason)
         self.send_response(stream.id, status, headers, body)
 
@@ -250,15 +217,18 @@ class HTTP2Connection:
             self.stream_error(stream.id, ErrorCode.PROTOCOL_ERROR, error.reason)
             return
         self._request_ended(stream)
-        if not stream.is_refused:
+        if not stream.is_unread:
             self.event_queue.append(TrailersReceived(stream.id, trailers))
 
     def on_data(self, stream_id: int, data: bytes, flow_length: int, end_stream: bool) -> None:
         """DATA, of which ``flow_length`` bytes count against the windows."""
         stream = self.streams.get(stream_id)
-        if stream is None or stream.is_refused:
+        if stream is None:
             self._inbound.return_credit(flow_length)
-            if stream is not None and end_stream:
+            return
+        if stream.is_unread:
+            self._inbound.discard(stream, flow_length)
+            if end_stream:
                 self._request_ended(stream)
             return
         size = len(data)
@@ -286,14 +256,13 @@ class HTTP2Connection:
         )
         if answers:
             self._send_refusal(stream, error.status, error.reason)
-            self._orphans.add(stream.id)
+            self._table.lose(stream)
         else:
             self._session.reset(stream.id, ErrorCode.CANCEL)
             self._orphan(stream)
 
     def _request_ended(self, stream: Stream) -> None:
         stream.receiving = False
-        stream.deadline = None
         if stream.response == DONE:
             self._forget(stream)
 
@@ -317,12 +286,9 @@ class HTTP2Connection:
         self.output = True
 
     def on_priority(self, stream_id: int, signal: Priority | Dependency) -> None:
-        stream = self.streams.get(stream_id)
-        if stream is not None and isinstance(signal, Priority):
-            stream.priority = signal
-        self._scheduler.adjust(stream_id, signal)
-        announced = self._scheduler.announced
-        if announced and announced + len(self._calls) > self._most_streams:
+        self._turns.signalled(stream_id, self.streams.get(stream_id), signal)
+        announced = self._turns.scheduler.announced
+        if announced and not self._table.has_place(announced):
             # RFC 9218 §7.1: idle streams with a priority count towards the limit
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "too many streams prioritized")
 
@@ -336,125 +302,71 @@ class HTTP2Connection:
         self._clocks.settings_acknowledged()
 
     def on_ping_acknowledged(self, payload: bytes) -> None:
-        if payload == _GOAWAY_PING and self._ending == _GOING:
+        if self._ending.is_answer(payload):
             self._end_round_trip()
 
     def on_goaway(self) -> None:
         """The client will open no more streams, nor take any."""
-        self._peer_ending = True
+        self._ending.peer_has_ended = True
         self._check_end()
 
     # ---- commands ------------------------------------------------------------------------
 
-    def _find(self, stream_id: int) -> Stream | None:
-        """The stream of a command; None if it was reset, which its application has yet to see."""
-        stream = self.streams.get(stream_id)
-        if stream is None and stream_id not in self._orphans:
-            raise LocalProtocolError(f"stream {stream_id} is not in a state to send this")
-        return stream
-
     def send_informational(self, stream_id: int, status: int, headers: Headers) -> None:
         block = messages.informational_block(status, headers)
-        stream = self._find(stream_id)
-        if stream is None:
-            return
-        if stream.response != NOT_STARTED:
-            raise LocalProtocolError(f"stream {stream_id} has its final response already")
-        self._session.send_headers(stream_id, block, end_stream=False)
-        self.output = True
+        stream = self._table.find(stream_id)
+        if stream is not None:
+            self._outbound.inform(stream, block)
+            self.output = True
 
     def send_headers(
         self, stream_id: int, status: int, headers: Headers, end_stream: bool = False
     ) -> None:
-        stream = self._find(stream_id)
+        stream = self._table.find(stream_id)
         if stream is not None:
-            block = self._begin_response(stream, status, headers)
-            self._session.send_headers(stream_id, block, end_stream)
+            self._outbound.begin(stream, status, headers, end_stream)
             self.output = True
-            if end_stream:
-                self._response_ended(stream)
 
     def send_response(self, stream_id: int, status: int, headers: Headers, body: bytes) -> None:
-        stream = self._find(stream_id)
+        stream = self._table.find(stream_id)
         if stream is not None:
-            block = self._begin_response(stream, status, headers)
-            ends = not body or not stream.has_content
-            self._session.send_headers(stream_id, block, ends)
+            self._outbound.respond(stream, status, headers, body)
             self.output = True
-            if ends:
-                self._response_ended(stream)
-            else:
-                self.send_data(stream_id, body, end_stream=True)
-
-    def _begin_response(self, stream: Stream, status: int, headers: Headers) -> Headers:
-        if stream.response != NOT_STARTED:
-            raise LocalProtocolError(f"stream {stream.id} has its response already")
-        block = messages.response_block(status, headers, self._defaults)
-        stream.response = SENDING
-        stream.has_content = messages.has_content(stream.method, status)
-        if self._uses_urgency:
-            for name, value in headers:
-                if name == b"priority":
-                    self._scheduler.adjust(
-                        stream.id, priorities.merge_priority(stream.priority, value)
-                    )
-        return block
 
     def send_data(self, stream_id: int, data: bytes, end_stream: bool = False) -> None:
-        stream = self._sending(stream_id)
-        if stream is None:
-            return
-        if data and stream.has_content:
-            self._outbound.queue(stream, data)
-        if end_stream:
-            self._outbound.end(stream)
-        self.output = True
-
-    def send_trailers(self, stream_id: int, headers: Headers) -> None:
-        stream = self._sending(stream_id)
+        stream = self._table.find(stream_id)
         if stream is not None:
-            stream.trailers = headers
-            self._outbound.end(stream)
+            self._outbound.write(stream, data, end_stream)
             self.output = True
 
-    def _sending(self, stream_id: int) -> Stream | None:
-        stream = self._find(stream_id)
-        if stream is not None and (stream.response != SENDING or stream.end_queued):
-            raise LocalProtocolError(f"stream {stream_id} is not in a state to send this")
-        return stream
+    def send_trailers(self, stream_id: int, headers: Headers) -> None:
+        stream = self._table.find(stream_id)
+        if stream is not None:
+            self._outbound.write_trailers(stream, headers)
+            self.output = True
 
     def accept_tunnel(self, stream_id: int, headers: Headers) -> None:
-        stream = self._find(stream_id)
+        stream = self._table.find(stream_id)
         if stream is None:
             return
         if stream.protocol is None:
             raise LocalProtocolError(f"stream {stream_id} asks for no tunnel")
+        self._turns.tunnelled(stream)
+        self._outbound.begin(stream, 200, headers, ends=False)
         stream.is_tunnel = True
-        if self._uses_urgency and stream.priority == DEFAULT:  # a share for it (RFC 9218 §10)
-            self._scheduler.adjust(stream_id, Priority(incremental=True))
-        self.send_headers(stream_id, 200, headers)
+        self.output = True
 
     def push_stream(self, stream_id: int, target: bytes, headers: Headers) -> int | None:
         parent = self.streams.get(stream_id)
-        session = self._session
-        if (
-            parent is None
-            or parent.response == DONE
-            or parent.end_queued
-            or parent.is_pushed
-            or parent.pushes >= _MAX_PUSHES
-            or not self.can_push
-            or self._pushed >= min(session.max_peer_streams, _MAX_PUSHES)
-        ):
+        if parent is None or not self.can_push:
             return None
-        request = messages.promised_request(target, headers, parent.authority)
-        promised = session.push(stream_id, messages.promise_block(request, self._scheme))
-        if promised is None:
+        promise = self._pushes.promise(parent, target, headers)
+        if promise is None:
             return None
-        parent.pushes += 1
-        self._pushed += 1
-        stream = self._open_stream(promised, "GET", receiving=False, authority=parent.authority)
+        promised, request = promise
+        stream = Stream(promised, "GET", False, self._initial_window, parent.authority)
         stream.is_pushed = True
+        self._begin(stream)
         self.output = True
         self.event_queue.append(messages.request_event(promised, request, self._scheme, True))
         return promised
@@ -470,49 +382,47 @@ class HTTP2Connection:
     def reset_stream(self, stream_id: int, reason: str) -> None:
         stream = self.streams.get(stream_id)
         if stream is not None and (stream.is_tunnel or not stream.end_queued):
-            self._session.reset(stream_id, ErrorCode.INTERNAL_ERROR)
+            # in a tunnel, CANCEL stands for a TCP reset (RFC 8441 §5)
+            code = ErrorCode.CANCEL if stream.is_tunnel else ErrorCode.INTERNAL_ERROR
+            self._session.reset(stream_id, code)
             self._orphan(stream)
 
     def release(self, stream_id: int) -> None:
-        self._orphans.discard(stream_id)
-        stream = self.streams.get(stream_id)
-        if stream is None:
-            self._calls.discard(stream_id)
-        else:
-            stream.is_released = True
+        stream = self._table.release(stream_id)
+        if stream is not None and stream.is_tunnel:
+            self._inbound.leave(stream)
+            self._clocks.touch()
+            self.output = True
 
     # ---- streams end ---------------------------------------------------------------------
 
     def _response_ended(self, stream: Stream) -> None:
         stream.response = DONE
-        stream.is_released = True  # what its application does from here on is its own affair
         if stream.receiving and stream.is_tunnel:
-            return  # each side of a tunnel ends for itself (RFC 8441 §5)
+            self._clocks.touch()  # each side ends for itself (RFC 8441 §5), but in time
+            return
         if stream.receiving:  # RFC 9113 §8.1: nobody needs the rest of the request
             self._session.reset(stream.id, ErrorCode.NO_ERROR)
         self._forget(stream)
 
     def _close_stream(self, stream_id: int, reason: str) -> None:
-        """The stream is lost; say so, unless the engine itself has answered there."""
+        """The stream is lost; say so, unless the application has no part in it (any more)."""
         stream = self.streams.get(stream_id)
         if stream is not None:
             self._orphan(stream)
-            if not stream.is_refused:
+            if not stream.is_unread:
                 self.event_queue.append(StreamClosed(stream_id, reason))
 
     def _orphan(self, stream: Stream) -> None:
         """The stream ends before its application has."""
-        if stream.id in self._calls or stream.is_pushed:
-            self._orphans.add(stream.id)
+        self._table.lose(stream)
         self._forget(stream)
 
     def _forget(self, stream: Stream) -> None:
-        del self.streams[stream.id]
-        if stream.is_released:
-            self._calls.discard(stream.id)
+        self._table.remove(stream)
         self._outbound.drop(stream)
         if stream.is_pushed:
-            self._pushed -= 1
+            self._pushes.ended()
         self._inbound.drop(stream)
         self.output = True
         if not self.streams:
@@ -522,41 +432,30 @@ class HTTP2Connection:
     # ---- the end of the connection -------------------------------------------------------
 
     def shutdown(self) -> None:
-        if self._phase != _OPEN or self._ending != _SERVING:
+        if self._phase != _OPEN or self._ending.stage != SERVING:
             return
-        self._ending = _GOING
-        self._clocks.going = True
-        if not self.streams:
+        self.output = True
+        if self.streams:
+            self._ending.announce()
+        else:
             self._end_round_trip()
             self._close()  # nothing is under way that could be lost
-            return
-        self._session.goaway(MAX_STREAM_ID, ErrorCode.NO_ERROR)
-        self._session.ping(_GOAWAY_PING)
-        self._clocks.touch()
-        self.output = True
 
     def _end_round_trip(self) -> None:
         """The client knows: name the last stream that is served."""
-        self._ending = _GONE
-        self._clocks.going = False
-        self._session.goaway(self._last_id, ErrorCode.NO_ERROR)
+        self._ending.name_last()
         self.output = True
         self._check_end()
 
     def _check_end(self) -> None:
         """With nothing left in flight, a connection that is to end does."""
-        if self.streams or self._phase != _OPEN:
-            return
-        if self._ending == _GONE:
+        if not self.streams and self._phase == _OPEN and self._ending.without_streams():
             self._finish()
-        elif self._ending == _GOING or self._peer_ending:
-            self._end_round_trip()
 
     def _fail(self, code: ErrorCode, reason: str) -> None:
         """End the connection with a GOAWAY; nothing more is read."""
         self._inbound.stop()
-        self._session.goaway(self._last_id, code)
-        self._ending = _GONE
+        self._ending.name_last(code)
         for stream_id in list(self.streams):
             self._close_stream(stream_id, reason)
         if self._phase == _OPEN:
@@ -586,7 +485,8 @@ class HTTP2Connection:
 
     @property
     def can_push(self) -> bool:
-        return self._session.allows_push and self._ending == _SERVING and not self._peer_ending
+        ending = self._ending
+        return self._session.allows_push and ending.stage == SERVING and not ending.peer_has_ended
 
     @property
     def holds_output(self) -> bool:
@@ -633,7 +533,7 @@ class HTTP2Connection:
             self._cut_late_streams(now)
 
     def _cut_late_streams(self, now: float) -> None:
-        bodies, stalled = self._clocks.late_streams(
+        bodies, half_open, stalled = self._clocks.late_streams(
             now,
             self._session,
             self.streams,
@@ -642,6 +542,9 @@ class HTTP2Connection:
         )
         for stream in bodies:
             self._cut_request(stream, RemoteProtocolError("request body not received in time", 408))
+        for stream in half_open:
+            self._session.reset(stream.id, ErrorCode.CANCEL)
+            self._close_stream(stream.id, Late.HALF_OPEN.value)
         if not stalled:
             return
         for stream in stalled:

@@ -461,8 +461,12 @@ class H2Session:
         return promised
 
     def reset(self, stream_id: int, code: ErrorCode) -> None:
-        self._remember_cut(stream_id, self._h2.streams[stream_id].inbound_flow_control_window)
-        self._h2.reset_stream(stream_id, code)
+        stream = self._h2.streams[stream_id]
+        self._remember_cut(stream_id, stream.inbound_flow_control_window)
+        if stream.closed:  # by the very frame that is at fault: h2 would raise
+            self._write(frames.rst_stream(stream_id, code))
+        else:
+            self._h2.reset_stream(stream_id, code)
 
     def _remember_cut(self, stream_id: int, window: int) -> None:
         self._cut[stream_id] = window

@@ -72,11 +72,24 @@ class Inbound:
 
     def acknowledge(self, stream: Stream, n: int) -> bool:
         """The application has taken ``n`` bytes; whether the stream's window was opened."""
+        n = min(n, stream.unacknowledged)  # what a tunnel held was given back when it was left
         stream.unacknowledged -= n
         self._unacknowledged -= n
         self.return_credit(n)
         stream.credit += n
         return self._offer(stream)
+
+    def discard(self, stream: Stream, flow_length: int) -> None:
+        """Nobody takes these bytes. More are of use only in a tunnel, whose end comes after them."""
+        self.return_credit(flow_length)
+        if stream.is_tunnel:
+            stream.credit += flow_length
+            self._offer(stream)
+
+    def leave(self, stream: Stream) -> None:
+        """A tunnel's application has left: nobody takes what it holds and what still comes."""
+        stream.is_unread = True
+        self.acknowledge(stream, stream.unacknowledged)
 
     def _offer(self, stream: Stream) -> bool:
         """Open the stream's window where half of it is credit."""

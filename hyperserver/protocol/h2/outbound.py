@@ -1,17 +1,23 @@
-"""Response bytes on their way out: they wait on their streams for credit and for their turn."""
+"""Responses on their way out: heads at once, bytes as they get credit and their turn."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from hyperserver.protocol.h2.scheduler import Scheduler
+from hyperserver.errors import LocalProtocolError
+from hyperserver.protocol.events import Headers
+from hyperserver.protocol.h2 import messages
 from hyperserver.protocol.h2.session import Session
-from hyperserver.protocol.h2.streams import Stream
-from hyperserver.protocol.interface import HIGH_WATER
+from hyperserver.protocol.h2.streams import NOT_STARTED, SENDING, Stream
+from hyperserver.protocol.h2.turns import Turns
+from hyperserver.protocol.interface import HIGH_WATER, ResponseDefaults
 
 
 class Outbound:
-    """Cuts DATA frames as the transport asks for them, not before: so a stream of more urgency can
+    """Writes what an application says on a stream, or raises LocalProtocolError where that is not
+    in order.
+
+    DATA frames are cut as the transport asks for them, not before: so a stream of more urgency can
     still go first, and PING goes before all.
 
     ``waiting`` counts the streams with bytes. ``on_ended`` is told of a stream whose END_STREAM has
@@ -19,11 +25,13 @@ class Outbound:
     """
 
     __slots__ = (
+        "_defaults",
         "_on_ended",
         "_on_writable",
         "_scheduler",
         "_session",
         "_streams",
+        "_turns",
         "sent",
         "waiting",
     )
@@ -31,30 +39,87 @@ class Outbound:
     def __init__(
         self,
         session: Session,
-        scheduler: Scheduler,
+        turns: Turns,
         streams: dict[int, Stream],
+        defaults: ResponseDefaults,
         on_ended: Callable[[Stream], None],
         on_writable: Callable[[int], None],
     ) -> None:
         self._session = session
-        self._scheduler = scheduler
+        self._turns = turns
+        self._scheduler = turns.scheduler
         self._streams = streams
+        self._defaults = defaults
         self._on_ended = on_ended
         self._on_writable = on_writable
         self.waiting = 0
         self.sent = 0  # bytes, on all streams
 
-    def queue(self, stream: Stream, data: bytes) -> None:
+    # ---- what applications say -----------------------------------------------------------
+
+    def inform(self, stream: Stream, block: Headers) -> None:
+        """A 1xx response."""
+        if stream.response != NOT_STARTED:
+            raise LocalProtocolError(f"stream {stream.id} has its final response already")
+        self._session.send_headers(stream.id, block, end_stream=False)
+
+    def begin(self, stream: Stream, status: int, headers: Headers, ends: bool) -> None:
+        """A response's head, and with ``ends`` all of it."""
+        block = self._head(stream, status, headers)
+        self._session.send_headers(stream.id, block, ends)
+        if ends:
+            self._on_ended(stream)
+
+    def respond(self, stream: Stream, status: int, headers: Headers, body: bytes) -> None:
+        """A whole response."""
+        block = self._head(stream, status, headers)
+        ends = not body or not stream.has_content
+        self._session.send_headers(stream.id, block, ends)
+        if ends:
+            self._on_ended(stream)
+        else:
+            self._queue(stream, body)
+            stream.end_queued = True
+
+    def _head(self, stream: Stream, status: int, headers: Headers) -> Headers:
+        if stream.response != NOT_STARTED:
+            raise LocalProtocolError(f"stream {stream.id} has its response already")
+        block = messages.response_block(status, headers, self._defaults)
+        stream.response = SENDING
+        stream.has_content = messages.has_content(stream.method, status)
+        self._turns.answered(stream, headers)
+        return block
+
+    def write(self, stream: Stream, data: bytes, ends: bool) -> None:
+        """Bytes of the body, or of a tunnel."""
+        self._check(stream)
+        if data and stream.has_content:
+            self._queue(stream, data)
+        if ends:
+            self._end(stream)
+
+    def write_trailers(self, stream: Stream, headers: Headers) -> None:
+        self._check(stream)
+        stream.trailers = headers
+        self._end(stream)
+
+    def _check(self, stream: Stream) -> None:
+        if stream.response != SENDING or stream.end_queued:
+            raise LocalProtocolError(f"stream {stream.id} is not in a state to send this")
+
+    def _queue(self, stream: Stream, data: bytes) -> None:
         if not stream.queued:
             self.waiting += 1
         stream.queue(data)
         self._scheduler.push(stream.id)
 
-    def end(self, stream: Stream) -> None:
+    def _end(self, stream: Stream) -> None:
         """Nothing more is queued after this: END_STREAM, with trailers if there are any."""
         stream.end_queued = True
         if not stream.queued:
             self._write_end(stream)
+
+    # ---- what goes -----------------------------------------------------------------------
 
     def drop(self, stream: Stream) -> None:
         """The stream is gone."""

@@ -16,7 +16,8 @@ class Stream:
 
     The request side is ``receiving`` until END_STREAM. Credit for received bytes is given back
     as the application takes them: ``unacknowledged`` are held, ``credit`` are taken and not yet
-    announced to the peer, whose window was last set to ``window``.
+    announced to the peer, whose window was last set to ``window``. ``deadline`` is the body's, or a
+    tunnel's after our side has ended.
     """
 
     __slots__ = (
@@ -29,9 +30,9 @@ class Stream:
         "has_content",
         "id",
         "is_pushed",
-        "is_refused",
         "is_released",
         "is_tunnel",
+        "is_unread",
         "method",
         "priority",
         "protocol",
@@ -45,7 +46,6 @@ class Stream:
         "stalled_since",
         "trailers",
         "unacknowledged",
-        "was_announced",
         "window",
     )
 
@@ -59,11 +59,10 @@ class Stream:
         self.window = window
         self.protocol: str | None = None
         self.priority = DEFAULT
-        self.was_announced = False  # by a PRIORITY_UPDATE, before it existed
         self.is_pushed = False
         self.is_tunnel = False
-        self.is_refused = False  # answered by the engine itself
         self.is_released = False  # its application's call has returned
+        self.is_unread = False  # the engine has answered it, or its tunnel has been left
         self.pushes = 0  # promised on this stream
         # the request's body
         self.content_length: int | None = None
