@@ -53,10 +53,13 @@ def _errors(error: ConfigError) -> Iterator[Finding]:
 
 def _environment(config: Config) -> Iterator[Finding]:
     from hyperserver.cli.inspect_tls import inspect_tls
-    from hyperserver.runtime.serve import missing_libraries
+    from hyperserver.runtime.serve import check_libraries
 
-    for error in missing_libraries(config):
+    libraries, missing = check_libraries(config)
+    for error in missing:
         yield from _errors(error)
+    if not missing:
+        yield Finding("ok", f"libraries: {libraries}")
     yield from inspect_tls(config.tls)
     yield from _application(config)
     yield from _addresses(config)

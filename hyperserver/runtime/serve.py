@@ -105,19 +105,25 @@ def choose_loop(worker: str) -> tuple[str, dict[str, Any]]:
     return "asyncio", {"use_uvloop": worker == "uvloop"}
 
 
-def missing_libraries(config: Config) -> list[ConfigError]:
-    """What the configuration chooses and this installation lacks."""
+def check_libraries(config: Config) -> tuple[str, list[ConfigError]]:
+    """The libraries that the configuration chooses, and what this installation lacks of them."""
+
+    def loop() -> str:
+        name, options = choose_loop(config.worker)
+        return "uvloop" if options.get("use_uvloop") else name
+
+    def engines() -> str:
+        chosen = (config.http1.engine, config.http2.engine, config.websocket.engine)
+        return choose_engines(*chosen).load()
+
+    found: list[str] = []
     missing: list[ConfigError] = []
-    choices: tuple[Callable[[], object], ...] = (
-        lambda: choose_loop(config.worker),
-        lambda: choose_engines(config.http1.engine, config.http2.engine, config.websocket.engine),
-    )
-    for choose in choices:
+    for choose in (loop, engines):
         try:
-            choose()
+            found.append(choose())
         except ConfigError as error:
             missing.append(error)
-    return missing
+    return ", ".join(found), missing
 
 
 async def _main(app: ASGIApplication, config: Config, sockets: list[OpenSocket]) -> int:
@@ -130,15 +136,13 @@ async def _main(app: ASGIApplication, config: Config, sockets: list[OpenSocket])
         is_ready = True
         engines = worker.engines
         logger.info(
-            "hyperserver %s, %s, HTTP/1.1 by %s %s, HTTP/2 by %s %s, WebSocket by %s %s, Python %s",
+            "hyperserver %s, %s, HTTP/1.1 by %s %s, HTTP/2 by %s, WebSocket by %s, Python %s",
             __version__,
             worker.backend.name,
             engines.http1_name,
             engines.http1_version,
             engines.http2_name,
-            engines.http2_version,
             engines.websocket_name,
-            engines.websocket_version,
             sys.version.split()[0],
         )
         for opened in sockets:

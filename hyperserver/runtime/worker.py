@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from contextlib import AsyncExitStack
-from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -26,6 +25,7 @@ from hyperserver.protocol.websocket.connection import WebSocket, WebSocketOption
 from hyperserver.protocol.websocket.deflate import Deflate, DeflateOptions
 from hyperserver.runtime.acceptor import Acceptor
 from hyperserver.runtime.backend import Backend, Listener
+from hyperserver.runtime.dates import http_date
 from hyperserver.runtime.lifespan import Lifespan
 
 if TYPE_CHECKING:
@@ -202,6 +202,7 @@ class Worker:
             from hyperserver.runtime.tls_contexts import TLSContexts
 
             contexts = TLSContexts(self.config.tls, opened.protocols)
+            negotiator.expect_http2()
         return Acceptor(self, opened, negotiator, contexts)
 
     def open_websocket(self, handshake: Handshake) -> WebSocket:
@@ -333,4 +334,4 @@ class Worker:
 
     def _refresh_date(self) -> None:
         if self.config.date_header:
-            self._defaults.set_date(formatdate(usegmt=True).encode())
+            self._defaults.set_date(http_date(time.time()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -144,8 +145,13 @@ def test_check_of_what_init_writes_for_development(capsys: Output, app: str) -> 
     run(capsys, "init", "dev", f"{app}:app")
     code, out, err = run(capsys, "check", "-b", "127.0.0.1:0")
     assert code == 0
-    assert out.splitlines() == [
-        "ok: configuration: hyperserver.toml",
+    configuration, libraries, *rest = out.splitlines()
+    assert configuration == "ok: configuration: hyperserver.toml"
+    assert re.fullmatch(
+        r"ok: libraries: \w+, HTTP/1\.1 by \w+ \d\S*, HTTP/2 by h2 \d\S*, WebSocket by \w+ \d\S*",
+        libraries,
+    )
+    assert rest == [
         f"ok: application: {app}:app",
         "ok: address: 127.0.0.1:0",
     ]
@@ -180,8 +186,8 @@ def test_check_as_json(capsys: Output, app: str) -> None:
     )
     assert code == 3
     document = json.loads(out)
-    assert [finding["level"] for finding in document["findings"]] == ["ok", "error", "ok"]
-    assert document["findings"][1]["source"] == "the command line"
+    assert [finding["level"] for finding in document["findings"]] == ["ok", "ok", "error", "ok"]
+    assert document["findings"][2]["source"] == "the command line"
     assert "imported" in err
 
 
