@@ -356,6 +356,25 @@ def test_a_file_says_everything(project: Path, tmp_path_factory: pytest.TempPath
     assert "/here" not in server.output
 
 
+def test_the_environment_is_over_the_file_that_is_found_here(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "pyproject.toml").write_text(
+        '[tool.hyperserver]\napp = "shop:app"\nworker = "asyncio"\nlisten = [{ bind = ["unix:s"] }]\n',
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("HYPERSERVER_LISTEN__BIND", "127.0.0.1:0")
+    monkeypatch.setenv("HYPERSERVER_LOG__ACESS", "false")
+    with serving(project, "--http1-engine", "h11") as server:
+        assert fetch(("127.0.0.1", server.port())).endswith(b"hello from app")
+        assert server.stop() == 0
+    assert "asyncio, HTTP/1.1 by h11" in server.output
+    assert (
+        " WARNING the variable HYPERSERVER_LOG__ACESS sets nothing; "
+        "did you mean HYPERSERVER_LOG__ACCESS?" in server.lines[0]
+    )
+
+
 def test_the_log_level_is_obeyed_and_the_access_log_is_apart(project: Path) -> None:
     path = project / "s.sock"
     with serving(project, "shop:http_only", "-b", f"unix:{path}", "--log-level", "error") as server:
