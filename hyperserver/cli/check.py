@@ -89,13 +89,11 @@ def _addresses(config: Config) -> Iterator[Finding]:
             path = ("listen", index, "bind", number)
             try:
                 close_all(open_all((Listen(bind=(bind,), mode=listen.mode),)))
-            except ListenError as error:
+            except (ListenError, ConfigError) as error:
                 if "already in use" in str(error):
                     yield Finding("warning", f"{bind} is in use, maybe by this server", path)
                 else:
                     yield Finding("error", str(error), path, code=error.exit_code)
-            except ConfigError as error:
-                yield Finding("error", str(error), path, code=error.exit_code)
             else:
                 yield Finding("ok", f"address: {bind}")
 

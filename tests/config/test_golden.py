@@ -90,4 +90,9 @@ def test_golden_show(project: Path) -> None:
     given = ("--worker", "trio", "--no-access-log", "--listen-backlog", "7")
     done = run(project, "config", "show", "--origin", *given, HYPERSERVER_TIMEOUTS__WRITE="9s")
     assert (done.returncode, done.stderr) == (0, "")
+    (project / "again.toml").write_text(done.stdout)
+    again = run(project, "config", "show", "-c", "again.toml")
+    assert again.stdout.splitlines() == [
+        re.sub(r" *  # \S+$", "", line) for line in done.stdout.splitlines()
+    ]
     assert_golden(GOLDEN / "show.toml", done.stdout.replace(str(project), "/project"))

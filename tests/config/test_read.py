@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hyperserver.config.jsonschema import json_schema
 from hyperserver.config.load import anchored, defaults_from, read
 from hyperserver.config.read import dotted, problems_of, undotted
-from hyperserver.config.settings import describe
+from hyperserver.config.reference import reference
+from hyperserver.config.settings import describe, setting
 from hyperserver.errors import ConfigError, Problem
 from tests.config.toy import Auth, Door, Pair, Safe, Toy
 
@@ -136,3 +140,67 @@ def test_paths_are_written_and_read() -> None:
     path = ("listen", 0, "bind", 12)
     assert dotted(path) == "listen[0].bind[12]"
     assert undotted(dotted(path)) == path
+
+
+# ---- what a table may need, and a check that two tables share -----------------------------------
+
+
+def _check_password(entry: Account | Accounts) -> None:
+    if entry.password is not None and entry.file is not None:
+        raise ConfigError("`accounts.password`: contradicts `accounts.file`")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One account."""
+
+    name: str
+    password: str | None = setting(None, "A password.")
+    file: str | None = setting(None, "A file with it.", unit="path")
+
+    def __post_init__(self) -> None:
+        _check_password(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """All accounts."""
+
+    others: tuple[Account, ...] = setting((), "More of them.")
+    password: str | None = setting(None, "A password.")
+    file: str | None = setting(None, "A file with it.", unit="path")
+
+    def __post_init__(self) -> None:
+        _check_password(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """The top."""
+
+    accounts: Accounts = field(default_factory=Accounts)
+
+
+@pytest.mark.parametrize(
+    ("accounts", "message"),
+    [
+        ({"others": [{}]}, "`accounts.others[0].name`: must be set"),
+        ({"others": [{"name": 5}]}, "`accounts.others[0].name`: must be a string, not 5"),
+        ({"password": "p", "file": "f"}, "`accounts.password`: contradicts `accounts.file`"),
+        (
+            {"others": [{"name": "a"}, {"name": "b", "password": "p", "file": "f"}]},
+            "`accounts.others[1].password`: contradicts `accounts.others[1].file`",
+        ),
+    ],
+)
+def test_needed_and_shared(accounts: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(Users, {"accounts": accounts})
+    assert str(caught.value) == message
+    assert f"`{dotted(caught.value.problems[0].path)}`" in message or "be set" in message
+
+
+def test_what_is_needed_is_so_everywhere() -> None:
+    table = json.loads(json_schema(Users))["properties"]["accounts"]["properties"]["others"]
+    assert table["items"]["required"] == ["name"]
+    assert "### `accounts.others.name`\n\n\n\n* type: string\n* default: none, it must be set" in reference(Users)  # fmt: skip
