@@ -24,13 +24,40 @@ class AppError(HyperserverError):
     exit_code = 3
 
 
+class Problem:
+    """One mistake in a configuration: where (``("listen", 0, "bind")``), what, and the remedy.
+
+    ``on_key`` says whether it is the key that is wrong, or its value. ``place`` is where it is in a
+    file, if that is not where the path says.
+    """
+
+    __slots__ = ("advice", "message", "on_key", "path", "place")
+
+    def __init__(
+        self, path: tuple[str | int, ...], message: str, advice: str = "", *, on_key: bool = False
+    ) -> None:
+        self.path = path
+        self.message = message
+        self.advice = advice
+        self.on_key = on_key
+        self.place: object = None
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.advice}" if self.advice else self.message
+
+
 class ConfigError(HyperserverError):
     """A configuration value is wrong; each line of the message names the key and the remedy.
 
-    Exit code 78 is ``EX_CONFIG`` of sysexits.h.
+    Exit code 78 is ``EX_CONFIG`` of sysexits.h. ``problems`` are the same, for those who know the
+    files; without any, lines that begin with a key in backticks tell what they are about.
     """
 
     exit_code = 78
+
+    def __init__(self, message: str, problems: tuple[Problem, ...] = ()) -> None:
+        super().__init__(message)
+        self.problems = problems
 
 
 class ListenError(HyperserverError):

@@ -439,7 +439,12 @@ async def never_starts(scope: Scope, receive: Receive, send: Send) -> None:
             "the application's startup took longer than 0.05 s",
         ),
         (hello, {"wroker": "trio"}, ConfigError, "configuration: unknown key `wroker`"),
-        (hello, {"listen": [{"bind": ["nonsense"]}]}, ConfigError, "bind: 'nonsense' is not"),
+        (
+            hello,
+            {"listen": [{"bind": ["nonsense"]}]},
+            ConfigError,
+            "configuration: `listen[0].bind`: 'nonsense' is not",
+        ),
         (
             hello,
             {"listen": [{"bind": ["unix:/no/such/directory/s.sock"]}]},

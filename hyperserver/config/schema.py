@@ -1,16 +1,22 @@
 """Every setting, once: its name, type, default, unit and documentation.
 
-The frozen dataclasses are the single source; ``load`` reads TOML by them. A field's ``unit`` says
-how its value is written in a file: ``duration`` (``"30s"``), ``size`` (``"64KiB"``), ``path``
-(relative to the file) or None.
+The frozen dataclasses are the single source. What else is known of a setting (flags, variables,
+schema, reference page, example file) is derived from them by ``settings``.
+
+A table's ``RELOAD`` says how changes of its settings take effect: ``live``, in a fresh ``worker``
+or after a ``restart``. Contradictions between settings are found by ``__post_init__``, which raises
+one ConfigError with a line for each: it begins with the key, in backticks, from the top.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import ClassVar
 
+from hyperserver.config.addresses import check_bind
+from hyperserver.config.settings import setting, tables
 from hyperserver.errors import ConfigError
 
 _HOST = re.compile(
@@ -19,36 +25,26 @@ _HOST = re.compile(
 _FIELD_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
 
 
-def setting(
-    default: Any,
-    doc: str,
-    *,
-    unit: str | None = None,
-    choices: tuple[str, ...] | None = None,
-    minimum: int | None = None,
-    maximum: int | None = None,
-) -> Any:
-    """A documented setting."""
-    metadata = {
-        "doc": doc,
-        "unit": unit,
-        "choices": choices,
-        "minimum": minimum,
-        "maximum": maximum,
-    }
-    return field(default=default, metadata=metadata)
-
-
 @dataclass(frozen=True, slots=True)
 class Listen:
     """Addresses to listen on."""
 
+    RELOAD: ClassVar[str] = "restart"
+
     bind: tuple[str, ...] = setting(
         ("127.0.0.1:8000",),
         'Addresses: "host:port", "[v6]:port", "unix:/path" or "fd:N". Port 0 takes a free one.',
+        check=check_bind,
+        flag="--bind",
+        short="-b",
+        identity=True,
     )
     mode: int = setting(
-        0o666, "Permissions of a Unix socket, in octal (0o660).", minimum=0, maximum=0o777
+        0o666,
+        "Permissions of a Unix socket, in octal (0o660).",
+        unit="mode",
+        minimum=0,
+        maximum=0o777,
     )
     backlog: int = setting(
         2048,
@@ -164,10 +160,27 @@ class Certificate:
 class TLS:
     """TLS, for the listeners that ask for it."""
 
+    RELOAD: ClassVar[str] = "live"
+    #: Each of these keys sets TLS up, so that a listener can speak it; with what belongs to it, and
+    #: goes when a flag or a variable sets another one.
+    SOURCES: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "certificate": ("key", "key_password_file", "key_password_env"),
+        "certificates": (),
+        "dev": (),
+    }
+
     certificate: str | None = setting(
-        None, "PEM file with the certificate and those that vouch for it.", unit="path"
+        None,
+        "PEM file with the certificate and those that vouch for it.",
+        unit="path",
+        example="tls/fullchain.pem",
     )
-    key: str | None = setting(None, "PEM file with the certificate's private key.", unit="path")
+    key: str | None = setting(
+        None,
+        "PEM file with the certificate's private key.",
+        unit="path",
+        example="tls/privkey.pem",
+    )
     key_password_file: str | None = setting(
         None, "File with the password of an encrypted key.", unit="path"
     )
@@ -196,7 +209,9 @@ class TLS:
         unit="duration",
         minimum=0,
     )
-    dev: bool = setting(False, "Make a certificate for this machine, for development.")
+    dev: bool = setting(
+        False, "Make a certificate for this machine, for development.", flag="--dev-tls"
+    )
     client_auth: ClientAuth = setting(  # noqa: RUF009 - a field like the others
         ClientAuth(), "Certificates of clients."
     )
@@ -245,6 +260,8 @@ def _check_password(entry: Certificate | TLS) -> None:
 class Limits:
     """What one peer may ask for."""
 
+    RELOAD: ClassVar[str] = "live"
+
     request_head: int = setting(
         65_536, "Size of a request line with all its header fields.", unit="size", minimum=1024
     )
@@ -253,13 +270,19 @@ class Limits:
     )
     request_fields: int = setting(128, "Number of header fields.", minimum=8)
     request_body: int | None = setting(
-        None, "Size of a request body; unlimited unless set.", unit="size", minimum=0
+        None,
+        "Size of a request body; unlimited unless set.",
+        unit="size",
+        minimum=0,
+        example=104_857_600,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """How long things may take. All are finite by default."""
+
+    RELOAD: ClassVar[str] = "live"
 
     handshake: float = setting(
         10.0, "From accepting a connection to the end of its TLS handshake.", unit="duration"
@@ -390,19 +413,23 @@ class WebSocket:
 class Log:
     """What is written where: access lines to standard output, the rest to standard error."""
 
+    RELOAD: ClassVar[str] = "live"
+
     level: str = setting(
         "info",
         "Least severe message that is logged.",
         choices=("debug", "info", "warning", "error", "critical"),
     )
-    access: bool = setting(True, "One line per request.")
+    access: bool = setting(True, "One line per request.", flag="--access-log")
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The whole configuration."""
+    """The application, and what runs it."""
 
-    app: str | None = setting(None, 'The application, as "package.module:attribute".')
+    app: str | None = setting(
+        None, 'The application, as "package.module:attribute".', example="shop.asgi:app"
+    )
     app_dir: str = setting(".", "Directory put first on the import path.", unit="path")
     factory: bool = setting(False, "The attribute is a function that returns the application.")
     worker: str = setting(
@@ -420,8 +447,10 @@ class Config:
     )
     server_header: bool = setting(True, "Add a server field to responses.")
     date_header: bool = setting(True, "Add a date field to responses.")
-    listen: tuple[Listen, ...] = field(
-        default_factory=lambda: (Listen(),), metadata={"doc": "Listeners."}
+    listen: tuple[Listen, ...] = tables(
+        lambda: (Listen(),),
+        "A listener: addresses with what is spoken there. There may be several.",
+        shared=True,
     )
     tls: TLS = field(default_factory=TLS)
     limits: Limits = field(default_factory=Limits)
@@ -432,13 +461,17 @@ class Config:
     log: Log = field(default_factory=Log)
 
     def __post_init__(self) -> None:
+        wrong: list[str] = []
         root_path = self.root_path
         if root_path and (root_path[0] != "/" or root_path[-1] == "/"):
-            raise ConfigError(
-                f'`root_path`: must begin with "/" and not end with it, not {root_path!r}'
+            wrong.append(f'`root_path`: must begin with "/" and not end with it, not {root_path!r}')
+        if not self.tls.is_set_up:
+            wrong += (
+                f"`listen[{index}].tls`: needs `tls.certificate` and `tls.key`"
+                for index, listen in enumerate(self.listen)
+                if listen.tls
             )
-        speaks_tls = any(listen.tls for listen in self.listen)
-        if speaks_tls and not self.tls.is_set_up:
-            raise ConfigError("`listen.tls`: needs `tls.certificate` and `tls.key`")
-        if self.tls.is_set_up and not speaks_tls:
-            raise ConfigError("`tls`: no listener uses it; set `tls = true` in a [[listen]]")
+        elif not any(listen.tls for listen in self.listen):
+            wrong.append("`tls`: no listener uses it; set `tls = true` in a [[listen]]")
+        if wrong:
+            raise ConfigError("\n".join(wrong))

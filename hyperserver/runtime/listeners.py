@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import socket
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hyperserver.asgi.scope import Address
+from hyperserver.config.addresses import split_host_port
 from hyperserver.config.schema import Listen
 from hyperserver.errors import ConfigError, ListenError
-
-_HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>\d{1,5})")
 
 
 @dataclass(slots=True)
@@ -69,13 +67,11 @@ def _open(bind: str, listen: Listen) -> list[OpenSocket]:
         return [_open_unix(bind.removeprefix("unix:"), listen)]
     if bind.startswith("fd:"):
         return [_open_fd(bind.removeprefix("fd:").removeprefix("//"), listen)]
-    match = _HOST_PORT.fullmatch(bind)
-    if match is None or int(match["port"]) > 65_535:
-        raise ConfigError(
-            f'bind: {bind!r} is not an address; write "host:port", "[v6]:port", '
-            '"unix:/path" or "fd:N"'
-        )
-    return _open_tcp(bind, match["v6"] or match["host"] or "0.0.0.0", int(match["port"]), listen)
+    try:
+        host, port = split_host_port(bind)
+    except ValueError as error:
+        raise ConfigError(f"bind: {error}") from None
+    return _open_tcp(bind, host, port, listen)
 
 
 def _open_tcp(bind: str, host: str, port: int, listen: Listen) -> list[OpenSocket]:

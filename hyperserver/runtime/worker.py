@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from contextlib import AsyncExitStack
-from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -26,6 +25,7 @@ from hyperserver.protocol.websocket.connection import WebSocket, WebSocketOption
 from hyperserver.protocol.websocket.deflate import Deflate, DeflateOptions
 from hyperserver.runtime.acceptor import Acceptor
 from hyperserver.runtime.backend import Backend, Listener
+from hyperserver.runtime.dates import http_date
 from hyperserver.runtime.lifespan import Lifespan
 
 if TYPE_CHECKING:
@@ -217,6 +217,7 @@ class Worker:
 
                 self.tls = TLSStore(self.config.tls)
             contexts = self.tls.contexts(opened.protocols)
+            negotiator.expect_http2()
         return Acceptor(self, opened, negotiator, contexts)
 
     def _response_defaults(self, listen: Listen) -> ResponseDefaults:
@@ -377,6 +378,6 @@ class Worker:
 
     def _refresh_date(self) -> None:
         if self.config.date_header:
-            date = formatdate(usegmt=True).encode()
+            date = http_date(time.time())
             for defaults in self._defaults:
                 defaults.set_date(date)
