@@ -60,6 +60,34 @@ class ConfigError(HyperserverError):
         self.problems = problems
 
 
+class Mistakes:
+    """Collects ConfigErrors to raise them as one: what is in ``with mistakes:`` may fail."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, None] = {}  # several ways may lead to the same mistake
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
+
+    def add(self, line: str) -> None:
+        self._lines[line] = None
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> bool:
+        if not isinstance(error, ConfigError):
+            return False
+        for line in str(error).splitlines():
+            self.add(line)
+        return True
+
+    def raise_all(self) -> None:
+        """Raise ConfigError if there are any."""
+        if self._lines:
+            raise ConfigError("\n".join(self._lines))
+
+
 class ListenError(HyperserverError):
     """A socket could not be opened as configured."""
 

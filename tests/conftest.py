@@ -71,11 +71,10 @@ def issue(
 def server_context(made: Certificate, *alpn: str) -> ssl.SSLContext:
     """A server's context, as one with this certificate has it."""
     from hyperserver.config import TLS
-    from hyperserver.runtime.certificates import read_all
-    from hyperserver.runtime.tls_contexts import make_context
+    from hyperserver.runtime.tls_contexts import load_all, make_context
 
     tls = TLS(certificate=str(made.chain), key=str(made.key))
-    return make_context([loaded for loaded, _ in read_all(tls)], alpn or ALPN, tls)
+    return make_context([loaded for loaded, _ in load_all(tls)], alpn or ALPN, tls)
 
 
 @pytest.fixture(scope="session")

@@ -119,6 +119,8 @@ def gather(arguments: argparse.Namespace, sources: Sources) -> Config:
     flags = {one.setting.flag for one in given}
     if ("--tls-certificate" in flags) != ("--tls-key" in flags):
         raise UsageError("--tls-certificate and --tls-key go together; see hyperserver --help")
+    if "--tls-certificate" in flags and any(g.source == "--dev-tls" for g in given):
+        raise UsageError("--dev-tls makes a certificate of its own; give no --tls-certificate")
     file = find_file(arguments.config, os.environ)
     if file:
         sources.add_file(file)

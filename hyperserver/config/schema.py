@@ -17,7 +17,7 @@ from typing import ClassVar
 
 from hyperserver.config.addresses import check_bind
 from hyperserver.config.settings import setting, tables
-from hyperserver.errors import ConfigError
+from hyperserver.errors import Mistakes
 
 _HOST = re.compile(
     r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?"
@@ -82,24 +82,27 @@ class Listen:
     )
 
     def __post_init__(self) -> None:
+        mistakes = Mistakes()
         if self.redirect is not None:
             if self.tls:
-                raise ConfigError("`listen.redirect`: this listener speaks TLS already")
+                mistakes.add("`listen.redirect`: this listener speaks TLS already")
             if not self.names:
-                raise ConfigError(
-                    "`listen.redirect`: needs `listen.names`, the host names that it may lead to"
+                mistakes.add(
+                    "`listen.redirect`: needs `listen.names` beside it, the hosts it may lead to"
                 )
         elif self.names:
-            raise ConfigError('`listen.names`: needs `listen.redirect = "https"` beside it')
-        for name in self.names:
+            mistakes.add('`listen.names`: needs `listen.redirect` = "https" beside it')
+        for index, name in enumerate(self.names):
             if _HOST.fullmatch(name) is None:
-                raise ConfigError(
-                    f'`listen.names`: {name!r} is not a host name; write "host" or "host:port"'
+                mistakes.add(
+                    f"`listen.names[{index}]`: {name!r} is not a host name; "
+                    'write "host" or "host:port"'
                 )
         if self.hsts is not None and not self.tls:
-            raise ConfigError("`listen.hsts`: needs `tls = true` beside it (RFC 6797)")
+            mistakes.add("`listen.hsts`: needs `listen.tls` = true beside it (RFC 6797)")
         if self.alt_svc is not None and _FIELD_VALUE.fullmatch(self.alt_svc) is None:
-            raise ConfigError(f"`listen.alt_svc`: {self.alt_svc!r} cannot stand in a field")
+            mistakes.add(f"`listen.alt_svc`: {self.alt_svc!r} cannot stand in a field")
+        mistakes.raise_all()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +122,19 @@ class ClientAuth:
     )
 
     def __post_init__(self) -> None:
+        mistakes = Mistakes()
         if self.mode != "off" and self.ca is None:
-            raise ConfigError(
+            mistakes.add(
                 f'`tls.client_auth.mode`: "{self.mode}" needs `tls.client_auth.ca` beside it'
             )
         if self.mode == "off" and self.ca is not None:  # whoever names them wants to have them
-            raise ConfigError(
-                '`tls.client_auth.ca`: needs `tls.client_auth.mode = "required"` or "optional" '
+            mistakes.add(
+                '`tls.client_auth.ca`: needs `tls.client_auth.mode` = "required" or "optional" '
                 "beside it"
             )
         if self.crl is not None and self.ca is None:
-            raise ConfigError("`tls.client_auth.crl`: needs `tls.client_auth.ca` beside it")
+            mistakes.add("`tls.client_auth.crl`: needs `tls.client_auth.ca` beside it")
+        mistakes.raise_all()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +156,15 @@ class Certificate:
     )
 
     def __post_init__(self) -> None:
-        if not (self.certificate and self.key):
-            raise ConfigError("`tls.certificates`: each needs a `certificate` and a `key`")
-        _check_password(self)
+        mistakes = Mistakes()
+        if not (self.certificate or self.key):
+            mistakes.add("`tls.certificates`: each needs a certificate and a key")
+        elif not self.key:
+            mistakes.add("`tls.certificates.certificate`: needs `tls.certificates.key` beside it")
+        elif not self.certificate:
+            mistakes.add("`tls.certificates.key`: needs `tls.certificates.certificate` beside it")
+        _check_password(self, "tls.certificates", mistakes)
+        mistakes.raise_all()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +173,8 @@ class TLS:
 
     RELOAD: ClassVar[str] = "live"
     #: Each of these keys sets TLS up, so that a listener can speak it; with what belongs to it, and
-    #: goes when a flag or a variable sets another one.
+    #: gives way when another one is set by what comes before it (a flag before a variable, both
+    #: before the file).
     SOURCES: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "certificate": ("key", "key_password_file", "key_password_env"),
         "certificates": (),
@@ -217,23 +229,28 @@ class TLS:
     )
 
     def __post_init__(self) -> None:
+        mistakes = Mistakes()
         if self.certificate is not None and self.key is None:
-            raise ConfigError("`tls.certificate`: needs `tls.key` beside it")
+            mistakes.add("`tls.certificate`: needs `tls.key` beside it")
         if self.key is not None and self.certificate is None:
-            raise ConfigError("`tls.key`: needs `tls.certificate` beside it")
+            mistakes.add("`tls.key`: needs `tls.certificate` beside it")
         if self.certificates and self.certificate is not None:
-            raise ConfigError(
+            mistakes.add(
                 "`tls.certificate`: contradicts `tls.certificates`; write it as the first of those"
             )
-        if self.dev and (self.certificates or self.certificate is not None):
-            raise ConfigError("`tls.dev`: makes a certificate of its own; name no other")
+        if self.dev and self.certificate is not None:
+            mistakes.add("`tls.dev`: makes a certificate of its own; leave out `tls.certificate`")
+        if self.dev and self.certificates:
+            mistakes.add("`tls.dev`: makes a certificate of its own; leave out `tls.certificates`")
         if self.profile == "modern" and self.minimum_version == "1.2":
-            raise ConfigError('`tls.minimum_version`: "1.2" contradicts `tls.profile` "modern"')
-        _check_password(self)
-        if self.certificate is None and (self.key_password_file or self.key_password_env):
-            raise ConfigError(
-                "`tls.key_password_file`, `tls.key_password_env`: need `tls.key` beside it"
-            )
+            mistakes.add('`tls.minimum_version`: "1.2" contradicts `tls.profile` = "modern"')
+        if self.client_auth.mode != "off" and not self.is_set_up:
+            mistakes.add("`tls.client_auth`: needs `tls.certificate` and `tls.key` beside it")
+        _check_password(self, "tls", mistakes)
+        for name in ("key_password_file", "key_password_env"):
+            if getattr(self, name) is not None and self.key is None:
+                mistakes.add(f"`tls.{name}`: needs `tls.key` beside it")
+        mistakes.raise_all()
 
     @property
     def is_set_up(self) -> bool:
@@ -249,10 +266,11 @@ class TLS:
         )
 
 
-def _check_password(entry: Certificate | TLS) -> None:
+def _check_password(entry: Certificate | TLS, table: str, mistakes: Mistakes) -> None:
     if entry.key_password_file is not None and entry.key_password_env is not None:
-        raise ConfigError(
-            "`tls.key_password_file`: contradicts `tls.key_password_env`; write one of them"
+        mistakes.add(
+            f"`{table}.key_password_file`: contradicts `{table}.key_password_env`; "
+            "write one of them"
         )
 
 
@@ -461,17 +479,14 @@ class Config:
     log: Log = field(default_factory=Log)
 
     def __post_init__(self) -> None:
-        wrong: list[str] = []
+        mistakes = Mistakes()
         root_path = self.root_path
         if root_path and (root_path[0] != "/" or root_path[-1] == "/"):
-            wrong.append(f'`root_path`: must begin with "/" and not end with it, not {root_path!r}')
+            mistakes.add(f'`root_path`: must begin with "/" and not end with it, not {root_path!r}')
         if not self.tls.is_set_up:
-            wrong += (
-                f"`listen[{index}].tls`: needs `tls.certificate` and `tls.key`"
-                for index, listen in enumerate(self.listen)
-                if listen.tls
-            )
+            for index, listen in enumerate(self.listen):
+                if listen.tls:
+                    mistakes.add(f"`listen[{index}].tls`: needs `tls.certificate` and `tls.key`")
         elif not any(listen.tls for listen in self.listen):
-            wrong.append("`tls`: no listener uses it; set `tls = true` in a [[listen]]")
-        if wrong:
-            raise ConfigError("\n".join(wrong))
+            mistakes.add("`tls`: no listener uses it; set `tls = true` in a [[listen]]")
+        mistakes.raise_all()

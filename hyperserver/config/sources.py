@@ -59,7 +59,11 @@ class Sources:
 
     def add(self, environment: Iterable[Given], flags: Iterable[Given]) -> None:
         """What the environment says, then what the command line says."""
-        everything = [*environment, *flags]
+        everything: list[Given] = []
+        for level in (environment, flags):
+            news = list(level)
+            gone = self._make_way(news) if self.cls is Config else set()
+            everything = [old for old in everything if old.setting.path not in gone] + news
         # a new list of listeners first: what holds for each of them is meant for those as well
         for given in sorted(everything, key=lambda given: not _is_new_list(given.setting)):
             self._add(given)
@@ -104,19 +108,27 @@ class Sources:
 
     # ---- TLS: no address that is named outside the file may be plaintext by an oversight --------
 
+    def _make_way(self, news: list[Given]) -> set[tuple[str, ...]]:
+        """The keys of TLS whose place is taken by ``news``. They leave what the file says."""
+        set_now = {given.setting.path: given.value for given in news}
+        chosen = {key for key in TLS.SOURCES if set_now.get(("tls", key))}
+        gone: set[tuple[str, ...]] = set()
+        for key in TLS.SOURCES:
+            if chosen and key not in chosen:
+                gone.update(("tls", one) for one in (key, *TLS.SOURCES[key]))
+        for path in gone:
+            self._drop(path)
+        return gone
+
     def _secure(self, given: Mapping[tuple[str, ...], str]) -> None:
         """Where TLS is set up and a certificate or an address comes from outside, speak it."""
-        chosen = [key for key in TLS.SOURCES if ("tls", key) in given]
-        certificate = given[("tls", chosen[0])] if chosen else ""
+        tls = self.data.get("tls")
+        set_up = [key for key in TLS.SOURCES if tls.get(key)] if isinstance(tls, dict) else []
+        if not set_up:
+            return
+        certificate = next((given["tls", key] for key in set_up if ("tls", key) in given), "")
         source = certificate or given.get(("listen", "bind"), "")
         explicit = given.get(("listen", "tls"), "")
-        tls = self.data.get("tls")
-        if not isinstance(tls, dict) or not any(tls.get(key) for key in TLS.SOURCES):
-            return
-        for key in set(TLS.SOURCES).difference(chosen) if chosen else ():
-            for one in (key, *TLS.SOURCES[key]):
-                if ("tls", one) not in given:
-                    tls.pop(one, None)
         if source and not explicit:
             self._speak_tls(source)
         if (source or explicit) and not self._speaks_tls():
@@ -124,10 +136,17 @@ class Sources:
                 why = (
                     f"{explicit} says otherwise"
                     if explicit
-                    else "there are only Unix sockets, which do without TLS"
+                    else "there are only Unix sockets or redirects, which do without TLS"
                 )
                 raise UsageError(f"{certificate}: {why}")
-            del self.data["tls"]
+            self._drop(("tls",))
+
+    def _drop(self, path: KeyPath) -> None:
+        """Unset what ``path`` names."""
+        into = self._get(path[:-1])
+        if isinstance(into, dict) and path[-1] in into:
+            self._put(path, None, DEFAULT)
+            del into[path[-1]]
 
     def _speaks_tls(self) -> bool:
         entries = self.data.get("listen")
@@ -136,7 +155,9 @@ class Sources:
         )
 
     def _speak_tls(self, source: str) -> None:
-        """All addresses but Unix sockets, which do not leave the machine, speak TLS."""
+        """All addresses speak TLS, but Unix sockets, which do not leave the machine, and those from
+        which requests are sent on to https.
+        """
         entries = self.data.setdefault("listen", [{}])
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             return  # it will be refused
@@ -145,7 +166,8 @@ class Sources:
         for index, entry in enumerate(entries):
             binds = entry.get("bind", list(Listen().bind))
             binds = binds if isinstance(binds, list | tuple) else [binds]
-            local = [n for n, bind in enumerate(binds) if str(bind).startswith("unix:")]
+            plain = entry.get("redirect") is not None
+            local = [n for n, bind in enumerate(binds) if plain or str(bind).startswith("unix:")]
             others = [n for n in range(len(binds)) if n not in local]
             for chosen, tls in ((others, True), (local, False)):
                 if not chosen and binds:

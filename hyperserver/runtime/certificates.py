@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from hyperserver.config.schema import TLS, Certificate, ClientAuth
-from hyperserver.errors import ConfigError
+from hyperserver.errors import ConfigError, Mistakes
 from hyperserver.protocol.x509 import (
     X509,
     crl_expiry,
@@ -80,62 +80,92 @@ class Authority:
     digest: bytes
 
 
-def read_all(tls: TLS) -> list[tuple[Loaded, Authority]]:
-    """Every certificate with the policy for its clients. Raises ConfigError."""
+def read_all(tls: TLS, mistakes: Mistakes) -> list[tuple[Loaded, Authority]]:
+    """Every certificate that can be read, with the policy for its clients."""
     everyone: list[tuple[Loaded, Authority]] = []
     for number, entry in enumerate(tls.entries()):
         place = "tls" if tls.certificate is not None else f"tls.certificates[{number}]"
         own = entry.client_auth
         auth = tls.client_auth if own is None else own
         where = "tls" if own is None else place
-        everyone.append((read_certificate(entry, place), read_authority(auth, where)))
+        authority = Authority(ClientAuth(), where, None, b"")
+        with mistakes:
+            authority = read_authority(auth, where)
+        with mistakes:
+            everyone.append((read_certificate(entry, place), authority))
     return everyone
 
 
 def read_certificate(entry: Certificate, place: str) -> Loaded:
     """Read and understand the files of ``entry``. Raises ConfigError."""
-    setting = f"{place}.certificate"
-    chain_pem = _read(entry.certificate, setting, b"-----BEGIN CERTIFICATE-----", "certificate")
-    key_pem = _read(entry.key, f"{place}.key", b"PRIVATE KEY-----", "private key")
-    _refuse_public(entry.key, f"{place}.key")
+    mistakes = Mistakes()
+    with mistakes:
+        chain_pem, chain = _read_chain(entry.certificate, f"{place}.certificate")
+    with mistakes:
+        key_pem = _read(entry.key, f"{place}.key", b"PRIVATE KEY-----", "private key")
+        _refuse_public(entry.key, f"{place}.key")
+    with mistakes:
+        password = _password(entry, place)
+    mistakes.raise_all()
+    digest = _digest(chain_pem, key_pem, (password or "").encode())
+    pem = pem_encode(pem_blocks(chain_pem, "CERTIFICATE")[0])
+    return Loaded(place, entry.certificate, entry.key, password, chain, pem, digest)
+
+
+def _read_chain(path: str, setting: str) -> tuple[bytes, tuple[X509, ...]]:
+    """The content of the file, and the certificates in it. Raises ConfigError."""
+    pem = _read(path, setting, b"-----BEGIN CERTIFICATE-----", "certificate")
     try:
-        ders = pem_blocks(chain_pem, "CERTIFICATE")
+        ders = pem_blocks(pem, "CERTIFICATE")
         chain = tuple(map(parse_certificate, ders))
         if not chain:
             raise ValueError("a block that does not end")
     except ValueError:
-        raise ConfigError(f"`{setting}`: {entry.certificate} holds a damaged certificate") from None
+        raise ConfigError(f"`{setting}`: {path} holds a damaged certificate") from None
     bits = chain[0].key_bits
     if 0 < bits < _LEAST_BITS:
         raise ConfigError(
-            f"`{setting}`: {entry.certificate} has an RSA key of {bits} bits; clients refuse less "
+            f"`{setting}`: {path} has an RSA key of {bits} bits; clients refuse less "
             f"than {_LEAST_BITS}"
         )
-    password = _password(entry, place)
-    digest = _digest(chain_pem, key_pem, (password or "").encode())
-    return Loaded(place, entry.certificate, entry.key, password, chain, pem_encode(ders[0]), digest)
+    return pem, chain
 
 
 def read_authority(auth: ClientAuth, place: str) -> Authority:
     """Read and understand the files of ``auth``. Raises ConfigError."""
     if auth.mode == "off" or auth.ca is None:
         return Authority(ClientAuth(), place, None, b"")
-    setting = f"{place}.client_auth.ca"
-    ca = _read(auth.ca, setting, b"-----BEGIN CERTIFICATE-----", "certificate")
-    crl = b""
-    ends: list[float] = []
-    try:
-        for der in pem_blocks(ca, "CERTIFICATE"):
-            parse_certificate(der)
+    mistakes = Mistakes()
+    crl: bytes = b""
+    ends: float | None = None
+    with mistakes:
+        ca = _read_ca(auth.ca, f"{place}.client_auth.ca")
+    with mistakes:
         if auth.crl is not None:
-            setting = f"{place}.client_auth.crl"
-            crl = _read(auth.crl, setting, b"-----BEGIN X509 CRL-----", "revocation list")
-            found = map(crl_expiry, pem_blocks(crl, "X509 CRL"))
-            ends = [end for end in found if end is not None]
+            crl, ends = _read_crl(auth.crl, f"{place}.client_auth.crl")
+    mistakes.raise_all()
+    return Authority(auth, place, ends, _digest(ca, crl))
+
+
+def _read_ca(path: str, setting: str) -> bytes:
+    """The content of a file of authorities. Raises ConfigError."""
+    pem = _read(path, setting, b"-----BEGIN CERTIFICATE-----", "certificate")
+    try:
+        for der in pem_blocks(pem, "CERTIFICATE"):
+            parse_certificate(der)
     except ValueError:
-        path = auth.crl if crl else auth.ca
         raise ConfigError(f"`{setting}`: {path} is damaged") from None
-    return Authority(auth, place, min(ends, default=None), _digest(ca, crl))
+    return pem
+
+
+def _read_crl(path: str, setting: str) -> tuple[bytes, float | None]:
+    """The content of a file of revocation lists, and when the first ends. Raises ConfigError."""
+    pem = _read(path, setting, b"-----BEGIN X509 CRL-----", "revocation list")
+    try:
+        ends = [crl_expiry(der) for der in pem_blocks(pem, "X509 CRL")]
+    except ValueError:
+        raise ConfigError(f"`{setting}`: {path} is damaged") from None
+    return pem, min((end for end in ends if end is not None), default=None)
 
 
 def watched(tls: TLS) -> list[str]:

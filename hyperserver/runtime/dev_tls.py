@@ -14,6 +14,7 @@ import socket
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 #: The longest that Apple's systems accept is 825 days.
 _LIFETIME = dt.timedelta(days=365)
 _RENEW_BEFORE = 30 * 86_400.0
+_MISSING = "`tls.dev`: needs trustme; run `pip install 'hyperserver[dev]'`"
 _AUTHORITY, _PUBLIC, _LEAF = "authority.pem", "ca.pem", "localhost.pem"
 
 
@@ -45,6 +47,16 @@ def with_dev_certificate(tls: TLS) -> TLS:
         raise ConfigError(f"`tls.dev`: {folder} is damaged ({error}); remove it") from None
     logger.info("development TLS; to trust it once and for all: %s", how_to_trust(folder / _PUBLIC))
     return dataclasses.replace(tls, dev=False, certificate=str(leaf), key=str(leaf))
+
+
+def check_dev_certificate() -> str:
+    """What there is, in words, without making anything. Raises ConfigError if none can be made."""
+    leaf = data_folder() / _LEAF
+    if _is_good(leaf, machine_names()):
+        return str(leaf)
+    if find_spec("trustme") is None:
+        raise ConfigError(_MISSING)
+    return "for development, to be made at the start"
 
 
 def data_folder() -> Path:
@@ -95,9 +107,7 @@ def _authority(folder: Path) -> trustme.CA:
     try:
         import trustme
     except ImportError:
-        raise ConfigError(
-            "`tls.dev`: needs trustme; run `pip install 'hyperserver[dev]'`"
-        ) from None
+        raise ConfigError(_MISSING) from None
     path = folder / _AUTHORITY
     if not path.exists():
         made = trustme.CA(

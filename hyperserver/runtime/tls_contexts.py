@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hyperserver.config.schema import TLS, ClientAuth
-from hyperserver.errors import ConfigError
+from hyperserver.errors import ConfigError, Mistakes
 from hyperserver.protocol.client_hello import Alert, ClientHello, HandshakeRefused
 from hyperserver.protocol.tls import describe
-from hyperserver.runtime.certificates import Authority, Loaded
+from hyperserver.runtime.certificates import Authority, Loaded, read_all
 
 #: The TLS 1.2 cipher suites that HTTP/2 allows (RFC 9113 §9.2.2) and that are not out of date:
 #: ECDHE with an AEAD, as in Mozilla's "intermediate". The suites of TLS 1.3 need no choice.
@@ -44,7 +44,7 @@ class Selection:
 
     ``everyone`` are the certificates with the policies for their clients. A name that several
     have gets the first of each type of key. ``old`` lends its contexts where nothing
-    has changed, so that their tickets stay good. Raises ConfigError.
+    has changed, so that their tickets stay good. Raises ConfigError with all mistakes.
     """
 
     def __init__(
@@ -60,12 +60,16 @@ class Selection:
         self.contexts: dict[tuple[object, ...], ssl.SSLContext] = {}
         self._old = {} if old is None else old.contexts
         self._hosts: dict[str, Host] = {}
-        for name, (sharing, authority) in _by_name(everyone).items():
-            self._hosts[name] = self._host(sharing, authority)
+        mistakes = Mistakes()
+        for name, (sharing, authority) in _by_name(everyone, mistakes).items():
+            with mistakes:
+                self._hosts[name] = self._host(sharing, authority)
         served = {loaded for host in self._hosts.values() for loaded in host.certificates}
         for loaded, authority in everyone:
             if loaded not in served:  # no name leads to it, but it must be in order
-                self._host([loaded], authority)
+                with mistakes:
+                    self._host([loaded], authority)
+        mistakes.raise_all()
         first, authority = everyone[0]
         names = first.leaf.names
         self.default = self._hosts[names[0]] if names else self._host([first], authority)
@@ -106,8 +110,21 @@ class Selection:
         return (self.find(name) or self.default).policy
 
 
+def load_all(tls: TLS) -> list[tuple[Loaded, Authority]]:
+    """Every certificate that ``tls`` names. Raises ConfigError with all that is wrong, also with
+    those that can be read, which contexts would find out only after that.
+    """
+    mistakes = Mistakes()
+    everyone = read_all(tls, mistakes)
+    if mistakes and everyone:
+        with mistakes:
+            Selection(everyone, tls, ())
+    mistakes.raise_all()
+    return everyone
+
+
 def _by_name(
-    everyone: Sequence[tuple[Loaded, Authority]],
+    everyone: Sequence[tuple[Loaded, Authority]], mistakes: Mistakes
 ) -> dict[str, tuple[list[Loaded], Authority]]:
     """For each name the certificates that have it, the first of each type of key."""
     found: dict[str, tuple[list[Loaded], Authority]] = {}
@@ -115,10 +132,11 @@ def _by_name(
         for name in dict.fromkeys(loaded.leaf.names):
             sharing, theirs = found.setdefault(name, ([], authority))
             if theirs.policy != authority.policy:
-                raise ConfigError(
+                mistakes.add(
                     f"`{loaded.place}`: {name} is in `{sharing[0].place}`, too, with another "
                     "`client_auth`"
                 )
+                break
             if all(loaded.leaf.key_type != other.leaf.key_type for other in sharing):
                 sharing.append(loaded)
     return found
@@ -142,6 +160,8 @@ def make_context(
     context.set_ciphers(CIPHERS)
     context.set_alpn_protocols(list(alpn))
     for loaded in certificates:
+        if len(certificates) > 1:  # or a key would be held against the other's certificate
+            _load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), loaded)
         _load(context, loaded)
     if authority is not None and authority.policy.mode != "off":
         _demand_certificates(context, authority)
@@ -206,7 +226,7 @@ class _Password:
 def _explain(error: ssl.SSLError, loaded: Loaded, password: _Password) -> str:
     """One line for what OpenSSL calls ``[SSL] PEM lib``."""
     certificate, key, place = loaded.certificate, loaded.key, loaded.place
-    if error.reason == "KEY_VALUES_MISMATCH":
+    if error.reason in {"KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED"}:  # or one of another type
         return f"`{place}.key`: {key} is not the key of the certificate in {certificate}"
     if error.reason is not None:
         return f"`{place}.certificate`: {certificate} cannot be used: {describe(error)}"

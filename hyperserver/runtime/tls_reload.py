@@ -16,8 +16,8 @@ import anyio.to_thread
 from hyperserver.config.schema import TLS
 from hyperserver.errors import ConfigError
 from hyperserver.observe.logs import logger
-from hyperserver.runtime.certificates import Authority, Loaded, inspect, read_all, watched
-from hyperserver.runtime.tls_contexts import Selection
+from hyperserver.runtime.certificates import Authority, Loaded, inspect, watched
+from hyperserver.runtime.tls_contexts import Selection, load_all
 
 _DAY = 86_400.0
 #: Seconds for which files must have stayed the same: whoever renews certificates writes several.
@@ -49,7 +49,7 @@ class TLSStore:
         self._tls = tls
         self._paths = watched(tls)
         self._stamp = _stamp(self._paths)
-        self._everyone = read_all(tls)
+        self._everyone = load_all(tls)
         self._contexts: dict[tuple[str, ...], TLSContexts] = {}
         self._asked = anyio.Event()
         policies = {authority.policy for _, authority in self._everyone}
@@ -113,7 +113,8 @@ class TLSStore:
                 self._read, abandon_on_cancel=True
             )
         except ConfigError as error:
-            logger.error("the certificates in use stay: %s", error)
+            for line in str(error).splitlines():
+                logger.error("the certificates in use stay: %s", line)
             return
         except Exception:  # noqa: BLE001 - a bug in here must not end the server
             logger.exception("the certificates in use stay")
@@ -130,7 +131,7 @@ class TLSStore:
 
     def _read(self) -> tuple[Everyone, Sequence[Selection]]:
         """The files as they are now, and contexts of them. Raises ConfigError."""
-        everyone = read_all(self._tls)
+        everyone = load_all(self._tls)
         known = {loaded.digest for loaded, _ in self._everyone}
         for finding in inspect(everyone, time.time()):
             news = any(

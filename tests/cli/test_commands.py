@@ -162,7 +162,7 @@ def test_check_with_a_certificate(capsys: Output, app: str, certificate: Certifi
     tls = ("--tls-certificate", str(certificate.chain), "--tls-key", str(certificate.key))
     code, out, _ = run(capsys, "check", f"{app}:app", "-b", "127.0.0.1:0", *tls)
     assert code == 0
-    assert "ok: certificate: localhost, 127.0.0.1, ::1, until " in out
+    assert "ok: certificate: localhost, 127.0.0.1, ::1 until " in out
 
 
 def test_check_as_json(capsys: Output, app: str) -> None:

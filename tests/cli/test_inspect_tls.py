@@ -1,26 +1,41 @@
 from __future__ import annotations
 
-import sys
+import datetime as dt
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import trustme
 
-from hyperserver.cli import inspect_tls as module
 from hyperserver.cli.inspect_tls import inspect_tls
-from hyperserver.config import TLS
+from hyperserver.config import TLS, ClientAuth
+from hyperserver.config import Certificate as Entry
+from hyperserver.config.read import dotted
+from hyperserver.runtime import dev_tls
 from tests.conftest import Certificate
 
+DAY = 86_400.0
 
-def found(pair: Certificate, **options: datetime) -> list[tuple[str, str]]:
-    findings = inspect_tls(TLS(certificate=str(pair.chain), key=str(pair.key)), **options)
-    return [(finding.level, finding.problem.message) for finding in findings]
+
+def entry(made: Certificate, client_auth: ClientAuth | None = None) -> Entry:
+    return Entry(str(made.chain), str(made.key), client_auth=client_auth)
+
+
+def found(tls: TLS, now: float | None = None) -> list[tuple[str, str, str]]:
+    """Level, place and message of everything."""
+    return [
+        (finding.level, dotted(finding.problem.path), finding.problem.message)
+        for finding in inspect_tls(tls, now)
+    ]
+
+
+def single(made: Certificate, now: float | None = None) -> list[tuple[str, str, str]]:
+    return found(TLS(certificate=str(made.chain), key=str(made.key)), now)
 
 
 @pytest.fixture
 def pair(issue: Callable[..., Certificate], tmp_path: Path) -> Certificate:
+    """Files of one's own, to be changed."""
     issued = issue("inspected.test", "192.0.2.7")
     copy = Certificate(tmp_path / "c.pem", tmp_path / "k.pem")
     copy.chain.write_bytes(issued.chain.read_bytes())
@@ -34,65 +49,98 @@ def test_nothing_to_inspect() -> None:
 
 
 def test_a_good_certificate(pair: Certificate) -> None:
-    ((level, message),) = found(pair)
-    assert level == "ok"
-    assert message.startswith("certificate: inspected.test, 192.0.2.7, until ")
+    ((level, place, message),) = single(pair)
+    assert (level, place) == ("ok", "")
+    assert message.startswith("certificate: inspected.test, 192.0.2.7 until ")
 
 
 def test_a_key_that_everybody_may_read(pair: Certificate) -> None:
     pair.key.chmod(0o644)
-    warning, _ = found(pair)
-    assert warning == ("warning", f"`tls.key`: {pair.key} is open to every user")
+    ((level, place, message),) = single(pair)
+    assert (level, place) == ("error", "tls.key")
+    assert message.endswith(f"can read {pair.key}; run `chmod o= {pair.key}`")
 
 
-def test_dates(tmp_path: Path) -> None:
-    now = datetime.now(UTC).replace(microsecond=0)
-    issued = trustme.CA().issue_cert("dated.test", not_after=now + timedelta(days=60))
-    pair = Certificate(tmp_path / "c.pem", tmp_path / "k.pem")
-    issued.cert_chain_pems[0].write_to_path(pair.chain)
-    issued.private_key_pem.write_to_path(pair.key)
-    pair.key.chmod(0o600)
-    day = f"{now + timedelta(days=60):%Y-%m-%d}"
-    assert found(pair, now=now) == [("ok", f"certificate: dated.test, until {day}")]
-    soon = found(pair, now=now + timedelta(days=50))
-    assert soon == [("warning", f"`tls.certificate`: {pair.chain} expires on {day}")]
-    late = found(pair, now=now + timedelta(days=61))
-    assert late == [("error", f"`tls.certificate`: {pair.chain} expired on {day}")]
-    ((level, early),) = found(pair, now=now - timedelta(days=10_000))
-    assert level == "error"
-    assert f"{pair.chain} is valid from " in early
+def test_dates(issue: Callable[..., Certificate]) -> None:
+    now = time.time()
+    made = issue("dated.test", not_after=dt.datetime.now(dt.UTC) + dt.timedelta(days=60))
+    assert [level for level, _, _ in single(made, now)] == ["ok"]
+    for days, levels, what in (
+        (50, ["warning", "ok"], "expires in 10.0 days"),
+        (61, ["error"], "has expired on"),
+        (-10_000, ["error"], "is not valid before"),
+    ):
+        findings = single(made, now + days * DAY)
+        assert [level for level, _, _ in findings] == levels
+        assert findings[0][1] == "tls.certificate"
+        assert what in findings[0][2]
 
 
-def test_a_chain_out_of_order(pair: Certificate, tmp_path: Path) -> None:
-    other = trustme.CA().issue_cert("other.test")
+def test_a_chain_out_of_order(pair: Certificate, certificate: Certificate) -> None:
     with pair.chain.open("ab") as file:
-        file.write(other.cert_chain_pems[0].bytes())
-    _, error = found(pair)
-    assert error == (
-        "error", f"`tls.certificate`: certificate 2 of {pair.chain} did not issue number 1",
-    )  # fmt: skip
+        file.write(certificate.chain.read_bytes())
+    (level, place, message), _ = single(pair)
+    assert (level, place) == ("warning", "tls.certificate")
+    assert "is out of order" in message
 
 
 def test_a_key_of_another_certificate(pair: Certificate, certificate: Certificate) -> None:
-    mixed = Certificate(pair.chain, certificate.key)
-    errors = [message for level, message in found(mixed) if level == "error"]
-    assert errors == [
-        f"`tls.key`: {certificate.key} is not the key of the certificate in {pair.chain}"
+    assert single(Certificate(pair.chain, certificate.key)) == [
+        (
+            "error",
+            "tls.key",
+            f"`tls.key`: {certificate.key} is not the key of the certificate in {pair.chain}",
+        )
     ]
 
 
-def test_files_that_are_missing_are_all_told() -> None:
-    assert found(Certificate(Path("/no/c.pem"), Path("/no/k.pem"))) == [
-        ("error", "`tls.certificate`: cannot read /no/c.pem: No such file or directory"),
-        ("error", "`tls.key`: cannot read /no/k.pem: No such file or directory"),
-    ]
-
-
-def test_without_cryptography_it_says_what_it_did_not_check(
-    pair: Certificate, monkeypatch: pytest.MonkeyPatch
+def test_every_certificate_has_its_findings(
+    pair: Certificate, certificate: Certificate, issue: Callable[..., Certificate], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(module, "find_spec", lambda _: None)
-    monkeypatch.setitem(sys.modules, "cryptography", None)
-    (finding,) = inspect_tls(TLS(certificate=str(pair.chain), key=str(pair.key)))
-    assert finding.level == "warning"
-    assert "were not checked; run `pip install hyperserver[check]`" in str(finding.problem)
+    rsa = issue("inspected.test", rsa=True)
+    tls = TLS(
+        certificates=(
+            entry(certificate),
+            entry(Certificate(pair.chain, certificate.key)),
+            entry(Certificate(rsa.chain, pair.key)),  # for the same name: a context of both
+            Entry("/no/c.pem", "/no/k.pem", key_password_env="NO_SUCH_VARIABLE"),
+            entry(certificate, ClientAuth("required", "/no/ca.pem", str(tmp_path / "crl"))),
+        ),
+        client_auth=ClientAuth("optional", str(certificate.key)),
+    )
+    findings = found(tls)
+    assert [(level, place) for level, place, _ in findings if level == "error"] == [
+        ("error", "tls.client_auth.ca"),
+        ("error", "tls.certificates[3].certificate"),
+        ("error", "tls.certificates[3].key"),
+        ("error", "tls.certificates[3].key_password_env"),
+        ("error", "tls.certificates[4].client_auth.ca"),
+        ("error", "tls.certificates[4].client_auth.crl"),
+        ("error", "tls.certificates[1].key"),
+        ("error", "tls.certificates[2].key"),
+    ]
+    for _, place, message in findings:
+        assert not place or message.startswith(f"`{place}`: ")
+    assert [message for level, _, message in findings if level == "ok"] == [
+        message for _, _, message in single(certificate)
+    ]
+
+
+def test_hosts_with_two_policies(certificate: Certificate, authority_file: Path) -> None:
+    strict = entry(certificate, ClientAuth("required", str(authority_file)))
+    (level, place, message), _ = found(TLS(certificates=(entry(certificate), strict)))
+    assert (level, place) == ("error", "tls.certificates[1]")
+    assert "localhost is in `tls.certificates[0]`, too" in message
+
+
+def test_the_certificate_for_development(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dev_tls, "data_folder", lambda: tmp_path / "dev-tls")
+    made_later = ("ok", "", "certificate: for development, to be made at the start")
+    assert found(TLS(dev=True)) == [made_later]
+    assert not (tmp_path / "dev-tls").exists()
+    monkeypatch.setattr(dev_tls, "find_spec", lambda _: None)
+    assert found(TLS(dev=True)) == [
+        ("error", "tls.dev", "`tls.dev`: needs trustme; run `pip install 'hyperserver[dev]'`")
+    ]
+    leaf = dev_tls.ensure_certificate(tmp_path / "dev-tls")
+    assert found(TLS(dev=True)) == [("ok", "", f"certificate: {leaf}")]

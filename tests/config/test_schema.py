@@ -133,15 +133,23 @@ ONE = Certificate(certificate="c.pem", key="k.pem")
 @pytest.mark.parametrize(
     ("build", "complaint"),
     [
-        (lambda: Certificate(certificate="c.pem"), "each needs a `certificate` and a `key`"),
+        (lambda: Certificate(certificate="c.pem"), "needs `tls.certificates.key` beside it"),
+        (lambda: Certificate(key="k.pem"), "needs `tls.certificates.certificate` beside it"),
+        (Certificate, "`tls.certificates`: each needs a certificate and a key"),
         (lambda: TLS(certificate="c", key="k", certificates=(ONE,)), "as the first of those"),
         (lambda: TLS(dev=True, certificates=(ONE,)), "`tls.dev`: makes a certificate of its own"),
         (lambda: TLS(dev=True, certificate="c", key="k"), "`tls.dev`"),
         (lambda: TLS(profile="modern", minimum_version="1.2"), "contradicts `tls.profile`"),
-        (lambda: TLS(key_password_file="p"), "need `tls.key` beside"),
+        (lambda: TLS(key_password_file="p"), "`tls.key_password_file`: needs `tls.key` beside"),
+        (lambda: TLS(key_password_env="P"), "`tls.key_password_env`: needs `tls.key` beside"),
+        (lambda: TLS(client_auth=ClientAuth("required", "ca")), "`tls.client_auth`: needs"),
         (
             lambda: TLS(certificate="c", key="k", key_password_file="p", key_password_env="P"),
             "`tls.key_password_file`: contradicts",
+        ),
+        (
+            lambda: Certificate("c", "k", key_password_file="p", key_password_env="P"),
+            "contradicts `tls.certificates.key_password_env`",
         ),
         (lambda: ClientAuth(mode="required"), '"required" needs `tls.client_auth.ca`'),
         (lambda: ClientAuth(ca="ca.pem"), "`tls.client_auth.ca`: needs `tls.client_auth.mode"),
@@ -150,13 +158,26 @@ ONE = Certificate(certificate="c.pem", key="k.pem")
         (lambda: Listen(redirect="https", names=("a",), tls=True), "speaks TLS already"),
         (lambda: Listen(names=("a",)), "`listen.names`: needs `listen.redirect"),
         (lambda: Listen(redirect="https", names=("http://a",)), "'http://a' is not a host name"),
-        (lambda: Listen(hsts=3600.0), "`listen.hsts`: needs `tls = true`"),
+        (lambda: Listen(hsts=3600.0), "`listen.hsts`: needs `listen.tls` = true"),
         (lambda: Listen(alt_svc="a\nb"), "cannot stand in a field"),
     ],
 )
 def test_contradictions(build: Callable[[], object], complaint: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(complaint)):
         build()
+
+
+def test_contradictions_are_all_told() -> None:
+    with pytest.raises(ConfigError) as caught:
+        TLS(dev=True, key="k", certificates=(ONE,), profile="modern", minimum_version="1.2")
+    assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == [
+        "`tls.key`", "`tls.dev`", "`tls.minimum_version`",
+    ]  # fmt: skip
+    with pytest.raises(ConfigError) as caught:
+        Listen(redirect="https", tls=True, hsts=1.0, alt_svc="\n", names=("a b", "c", "d/"))
+    assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == [
+        "`listen.redirect`", "`listen.names[0]`", "`listen.names[2]`", "`listen.alt_svc`",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["a.test", "a.test:8443", "[::1]:443", "localhost", "192.0.2.1"])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hyperserver.cli.flags import build_parser, flags_given, gather
-from hyperserver.config import TLS, Config, Listen
+from hyperserver.config import TLS, Certificate, ClientAuth, Config, Listen
 from hyperserver.config.diagnose import Place
 from hyperserver.config.load import TOMLFile
 from hyperserver.config.sources import (
@@ -294,6 +295,72 @@ def test_another_source_of_certificates_takes_the_place_of_the_files(
     sources.add_file(TOMLFile("hyperserver.toml"))
     sources.add(from_environment(Config, {"HYPERSERVER_TLS__CERTIFICATE": "c.pem"}), [])
     assert sources.data["tls"] == {"certificate": "c.pem", "key": "k"}
+
+
+SEVERAL = (
+    'listen = [{ bind = ["x:443"], tls = true }]\n'
+    '[tls]\nreload = "1s"\n[tls.client_auth]\nmode = "optional"\nca = "/ca"\n'
+    '[[tls.certificates]]\ncertificate = "/c1"\nkey = "/k1"\n'
+)
+AUTH = ClientAuth("optional", "/ca")
+FLAGS = ("--tls-certificate", "c", "--tls-key", "k")
+
+
+@pytest.mark.parametrize(
+    ("variables", "flags", "tls"),
+    [
+        ({}, (), {"certificates": (Certificate("/c1", "/k1"),)}),
+        ({}, FLAGS, {"certificate": "c", "key": "k"}),
+        ({}, ("--dev-tls",), {"dev": True}),
+        ({}, ("--no-dev-tls",), {"certificates": (Certificate("/c1", "/k1"),)}),
+        ({"TLS__DEV": "1"}, (), {"dev": True}),
+        ({"TLS__DEV": "0"}, (), {"certificates": (Certificate("/c1", "/k1"),)}),
+        ({"TLS__DEV": "1"}, FLAGS, {"certificate": "c", "key": "k"}),
+        ({"TLS__CERTIFICATE": "e", "TLS__KEY": "f"}, ("--dev-tls",), {"dev": True}),
+        ({"TLS__CERTIFICATE": "e", "TLS__KEY": "f"}, (), {"certificate": "e", "key": "f"}),
+        (
+            {"TLS__CERTIFICATES": '[{"certificate": "e", "key": "f"}]'},
+            (),
+            {"certificates": (Certificate("e", "f"),)},
+        ),
+        ({"TLS__CERTIFICATES": '[{"key": 1}]'}, FLAGS, {"certificate": "c", "key": "k"}),
+    ],
+)
+def test_what_makes_way_for_what(
+    variables: dict[str, str], flags: tuple[str, ...], tls: dict[str, Any]
+) -> None:
+    environ = {f"HYPERSERVER_{name}": value for name, value in variables.items()}
+    config, _ = server(SEVERAL, environ, *flags)
+    assert config.tls == TLS(**tls, reload=1.0, client_auth=AUTH)
+    assert config.listen == (Listen(bind=("x:443",), tls=True),)
+
+
+def test_what_has_made_way_comes_from_nowhere() -> None:
+    text = 'listen = [{ tls = true }]\n[tls]\ncertificate = "c"\nkey = "k"\nreload = "1s"\n'
+    _, sources = server(text, {}, "--dev-tls")
+    keys = ("certificate", "key", "dev", "reload")
+    told = [sources.told(("tls", key)) for key in keys]
+    assert told == ["default", "default", "--dev-tls", "hyperserver.toml:5"]
+
+
+def test_two_certificates_on_one_level_contradict_each_other() -> None:
+    with pytest.raises(ConfigError, match=r"`tls\.dev`: makes a certificate of its own"):
+        server("", {**PAIR, "HYPERSERVER_TLS__DEV": "1"})
+
+
+def test_a_listener_that_redirects_is_not_given_tls() -> None:
+    text = (
+        'listen = [{ bind = ["x:80", "unix:/s"], redirect = "https", names = ["x"] },'
+        ' { bind = ["x:443"] }]\n'
+    )
+    config, sources = server(text, PAIR)
+    plain, secure = config.listen
+    assert plain == Listen(bind=("x:80", "unix:/s"), redirect="https", names=("x",))
+    assert secure == Listen(bind=("x:443",), tls=True)
+    assert sources.told(("listen", 0, "names")) == "hyperserver.toml:1"
+    alone = 'listen = [{ redirect = "https", names = ["x"] }]'
+    with pytest.raises(UsageError, match="--dev-tls: there are only Unix sockets or redirects"):
+        server(alone, {}, "--dev-tls")
 
 
 @pytest.mark.parametrize("listen", ["5", "[5]", "[{ bind = 5 }]", "[{ bind = [5] }]"])

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from hyperserver.config import TLS, ClientAuth
 from hyperserver.config import Certificate as Entry
-from hyperserver.errors import ConfigError
+from hyperserver.errors import ConfigError, Mistakes
 from hyperserver.runtime.certificates import inspect, read_all, read_certificate, watched
 from tests.conftest import Certificate
 
@@ -28,7 +28,7 @@ def entry(made: Certificate, **more: Any) -> Entry:
 
 def findings(made: Certificate, now: float | None = None, **more: Any) -> list[tuple[bool, str]]:
     tls = TLS(certificate=str(made.chain), key=str(made.key), **more)
-    found = inspect(read_all(tls), time.time() if now is None else now)
+    found = inspect(read_all(tls, Mistakes()), time.time() if now is None else now)
     return [(finding.is_error, str(finding)) for finding in found]
 
 
@@ -152,6 +152,27 @@ def test_passwords_that_cannot_be_had(certificate: Certificate, tmp_path: Path) 
     )
 
 
+def test_every_file_is_looked_at(certificate: Certificate) -> None:
+    mistakes = Mistakes()
+    tls = TLS(
+        certificates=(
+            entry(certificate),
+            Entry("/no/c.pem", "/no/k.pem", key_password_env="NO_SUCH_VARIABLE"),
+            entry(certificate, client_auth=ClientAuth("required", "/no/ca.pem")),
+        )
+    )
+    found = read_all(tls, mistakes)
+    assert [loaded.place for loaded, _ in found] == ["tls.certificates[0]", "tls.certificates[2]"]
+    with pytest.raises(ConfigError) as caught:
+        mistakes.raise_all()
+    assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == [
+        "`tls.certificates[1].certificate`",
+        "`tls.certificates[1].key`",
+        "`tls.certificates[1].key_password_env`",
+        "`tls.certificates[2].client_auth.ca`",
+    ]
+
+
 # ---- those who vouch for clients ---------------------------------------------------------------
 
 
@@ -164,8 +185,10 @@ def test_authorities_that_cannot_be_used(
             key=str(certificate.key),
             client_auth=ClientAuth("required", **more),
         )
+        mistakes = Mistakes()
+        assert [loaded.place for loaded, _ in read_all(tls, mistakes)] == ["tls"]
         with pytest.raises(ConfigError) as caught:
-            read_all(tls)
+            mistakes.raise_all()
         return str(caught.value)
 
     none, bad = tmp_path / "none", tmp_path / "bad"
@@ -180,6 +203,10 @@ def test_authorities_that_cannot_be_used(
         f"`tls.client_auth.crl`: {ca} holds no revocation list in PEM form"
     )
     assert complaint(ca=ca, crl=str(bad)) == f"`tls.client_auth.crl`: {bad} is damaged"
+    assert complaint(ca=str(none), crl=str(bad)).splitlines() == [
+        f"`tls.client_auth.ca`: cannot read {none}: No such file or directory",
+        f"`tls.client_auth.crl`: {bad} is damaged",
+    ]
 
 
 def test_a_revocation_list_that_is_out_of_date(

@@ -24,8 +24,7 @@ from hyperserver.config import TLS, ClientAuth
 from hyperserver.config import Certificate as Entry
 from hyperserver.errors import ConfigError
 from hyperserver.protocol.client_hello import Alert, ClientHello, HandshakeRefused
-from hyperserver.runtime.certificates import read_all
-from hyperserver.runtime.tls_contexts import Selection, make_context
+from hyperserver.runtime.tls_contexts import Selection, load_all, make_context
 from tests.conftest import ALPN, Certificate, MakeClientContext, server_context
 
 
@@ -36,12 +35,12 @@ def entry(made: Certificate, **more: Any) -> Entry:
 def selection(*made: Certificate | Entry, alpn: Sequence[str] = ALPN, **more: Any) -> Selection:
     entries = tuple(one if isinstance(one, Entry) else entry(one) for one in made)
     tls = TLS(certificates=entries, **more)
-    return Selection(read_all(tls), tls, alpn)
+    return Selection(load_all(tls), tls, alpn)
 
 
 def build(chain: Path | str, key: Path | str, **more: Any) -> ssl.SSLContext:
     tls = TLS(certificate=str(chain), key=str(key), **more)
-    return make_context([loaded for loaded, _ in read_all(tls)], ALPN, tls)
+    return make_context([loaded for loaded, _ in load_all(tls)], ALPN, tls)
 
 
 def agreed(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> ssl.SSLObject:
@@ -236,11 +235,11 @@ def test_contexts_of_what_has_not_changed_live_on(issue: Callable[..., Certifica
     """Their sessions can still be resumed."""
     one, two = issue("a.test"), issue("b.test")
     tls = TLS(certificates=(entry(one), entry(two)))
-    old = Selection(read_all(tls), tls, ALPN)
+    old = Selection(load_all(tls), tls, ALPN)
     renewed = issue("b.test")
     two.chain.write_bytes(renewed.chain.read_bytes())
     two.key.write_bytes(renewed.key.read_bytes())
-    new = Selection(read_all(tls), tls, ALPN, old)
+    new = Selection(load_all(tls), tls, ALPN, old)
     before, after = (
         [hosts.choose(ClientHello(name, [])).context for name in ("a.test", "b.test")]
         for hosts in (old, new)
@@ -316,8 +315,44 @@ def test_a_file_of_another_kind(certificate: Certificate, tmp_path: Path, conten
 
 
 def test_the_two_files_confused(certificate: Certificate) -> None:
-    line = complaint(certificate.key, certificate.chain)
-    assert line == f"`tls.certificate`: {certificate.key} holds no certificate in PEM form"
+    with pytest.raises(ConfigError) as caught:
+        build(certificate.key, certificate.chain)
+    assert str(caught.value).splitlines() == [
+        f"`tls.certificate`: {certificate.key} holds no certificate in PEM form",
+        f"`tls.key`: {certificate.chain} holds no private key in PEM form",
+    ]
+
+
+def test_a_key_of_another_type(issue: Callable[..., Certificate]) -> None:
+    ecdsa, rsa = issue("a.test"), issue("a.test", rsa=True)
+    for chain, key in ((rsa.chain, ecdsa.key), (ecdsa.chain, rsa.key)):
+        assert complaint(chain, key) == (
+            f"`tls.key`: {key} is not the key of the certificate in {chain}"
+        )
+    with pytest.raises(ConfigError) as caught:  # though the context has a key of that type
+        selection(ecdsa, Certificate(rsa.chain, ecdsa.key))
+    assert str(caught.value) == (
+        f"`tls.certificates[1].key`: {ecdsa.key} is not the key of the certificate in {rsa.chain}"
+    )
+
+
+def test_all_that_is_wrong_with_several(issue: Callable[..., Certificate]) -> None:
+    one, two, three = issue("a.test"), issue("b.test"), issue("b.test", rsa=True)
+    tls = TLS(
+        certificates=(
+            Entry(str(one.chain), str(two.key)),
+            Entry("/no/c.pem", str(one.key)),
+            entry(two),
+            Entry(str(three.chain), str(one.key)),
+        )
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_all(tls)
+    assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == [
+        "`tls.certificates[1].certificate`",
+        "`tls.certificates[0].key`",
+        "`tls.certificates[3].key`",
+    ]
 
 
 def test_a_damaged_file(certificate: Certificate, tmp_path: Path) -> None:

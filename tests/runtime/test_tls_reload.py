@@ -157,7 +157,7 @@ def test_a_bug_of_ours_keeps_what_there_is(
         raise KeyError("bug")
 
     async def scenario() -> None:
-        monkeypatch.setattr(tls_reload, "read_all", fail)
+        monkeypatch.setattr(tls_reload, "load_all", fail)
         one.store.request_reload()
         await until(lambda: "KeyError" in caplog.text)
         monkeypatch.undo()
