@@ -10,9 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     import trustme
+
+# how long an example takes says as much of the machine as of what is tested
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 ALPN = ("h2", "http/1.1")
 

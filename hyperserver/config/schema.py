@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field
 from typing import ClassVar
 
 from hyperserver.config.addresses import check_bind
@@ -66,19 +66,24 @@ class Listen:
         (),
         'Host names that the redirect may lead to, as "host" or "host:port"; the first is for '
         "requests that name none of them.",
+        example=("shop.example", "www.shop.example"),
     )
     hsts: float | None = setting(
         None,
         "For how long browsers shall speak to this host by TLS alone (RFC 6797).",
         unit="duration",
+        example=15_552_000.0,
     )
     alt_svc: str | None = setting(
-        None, "Value of an alt-svc field in responses (RFC 7838), to announce HTTP/3 elsewhere."
+        None,
+        "Value of an alt-svc field in responses (RFC 7838), to announce HTTP/3 elsewhere.",
+        example='h3=":443"',
     )
     acme_webroot: str | None = setting(
         None,
         "Folder in which certbot or lego put answers to ACME challenges, to be served here.",
         unit="path",
+        example="/var/lib/acme",
     )
 
     def __post_init__(self) -> None:
@@ -115,10 +120,16 @@ class ClientAuth:
         choices=("off", "optional", "required"),
     )
     ca: str | None = setting(
-        None, "PEM file with the certificates that vouch for those of clients.", unit="path"
+        None,
+        "PEM file with the certificates that vouch for those of clients.",
+        unit="path",
+        example="tls/clients.pem",
     )
     crl: str | None = setting(
-        None, "PEM file with the lists of certificates that they have revoked.", unit="path"
+        None,
+        "PEM file with the lists of certificates that they have revoked.",
+        unit="path",
+        example="tls/revoked.pem",
     )
 
     def __post_init__(self) -> None:
@@ -142,14 +153,27 @@ class Certificate:
     """One of several certificates. It serves the host names that it is made out to."""
 
     certificate: str = setting(
-        "", "PEM file with the certificate and those that vouch for it.", unit="path"
+        MISSING,
+        "PEM file with the certificate and those that vouch for it.",
+        unit="path",
+        example="tls/shop.pem",
     )
-    key: str = setting("", "PEM file with the certificate's private key.", unit="path")
+    key: str = setting(
+        MISSING,
+        "PEM file with the certificate's private key.",
+        unit="path",
+        example="tls/shop.key",
+    )
     key_password_file: str | None = setting(
-        None, "File with the password of an encrypted key.", unit="path"
+        None,
+        "File with the password of an encrypted key.",
+        unit="path",
+        example="/run/secrets/key-password",
     )
     key_password_env: str | None = setting(
-        None, "Environment variable with the password of an encrypted key."
+        None,
+        "Environment variable with the password of an encrypted key.",
+        example="KEY_PASSWORD",
     )
     client_auth: ClientAuth | None = setting(  # noqa: RUF009 - a field like the others
         None, "In place of [tls.client_auth], for these host names."
@@ -157,12 +181,6 @@ class Certificate:
 
     def __post_init__(self) -> None:
         mistakes = Mistakes()
-        if not (self.certificate or self.key):
-            mistakes.add("`tls.certificates`: each needs a certificate and a key")
-        elif not self.key:
-            mistakes.add("`tls.certificates.certificate`: needs `tls.certificates.key` beside it")
-        elif not self.certificate:
-            mistakes.add("`tls.certificates.key`: needs `tls.certificates.certificate` beside it")
         _check_password(self, "tls.certificates", mistakes)
         mistakes.raise_all()
 
@@ -194,10 +212,15 @@ class TLS:
         example="tls/privkey.pem",
     )
     key_password_file: str | None = setting(
-        None, "File with the password of an encrypted key.", unit="path"
+        None,
+        "File with the password of an encrypted key.",
+        unit="path",
+        example="/run/secrets/key-password",
     )
     key_password_env: str | None = setting(
-        None, "Environment variable with the password of an encrypted key."
+        None,
+        "Environment variable with the password of an encrypted key.",
+        example="KEY_PASSWORD",
     )
     certificates: tuple[Certificate, ...] = setting(
         (), "Several certificates in place of one; the first is the default."

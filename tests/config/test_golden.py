@@ -7,10 +7,18 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
+from tests.conftest import Certificate
 from tests.golden import assert_golden
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,9 +39,38 @@ def run(cwd: Path, *arguments: str, **variables: str) -> subprocess.CompletedPro
     )
 
 
+@pytest.fixture(scope="module")
+def certificates(
+    issue: Callable[..., Certificate],
+    authority_file: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A folder with certificates and keys for the files."""
+    folder = tmp_path_factory.mktemp("golden") / "tls"
+    folder.mkdir()
+    made = {
+        "shop": issue("shop.test"),
+        "shop-rsa": issue("shop.test", rsa=True),
+        "other": issue("other.test"),
+    }
+    for name, pair in made.items():
+        shutil.copy2(pair.chain, folder / f"{name}.pem")
+        shutil.copy2(pair.key, folder / f"{name}.key")
+    shutil.copy2(authority_file, folder / "clients.pem")
+    shutil.copy2(made["shop"].key, folder / "public.key")
+    (folder / "public.key").chmod(0o644)
+    key = load_pem_private_key(made["shop"].key.read_bytes(), None)
+    secret = BestAvailableEncryption(b"password")
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, secret)
+    (folder / "encrypted.key").write_bytes(pem)
+    (folder / "encrypted.key").chmod(0o600)
+    return folder
+
+
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def project(tmp_path: Path, certificates: Path) -> Path:
     (tmp_path / "main.py").write_text("async def app(*args):\n    assert args[0] is None\n")
+    shutil.copytree(certificates, tmp_path / "tls")
     return tmp_path
 
 

@@ -93,6 +93,8 @@ def mistakes(value: Any, schema: dict[str, Any], path: str = "") -> list[str]:
             found += mistakes(item, schema["items"], f"{path}[{index}]")
     if isinstance(value, dict):
         properties = schema["properties"]
+        required = schema.get("required", [])
+        found += [f"{path}.{name}: missing" for name in required if name not in value]
         assert schema["additionalProperties"] is False
         for name, one in value.items():
             if name in properties:
@@ -124,6 +126,8 @@ def test_right_files_are_valid(data: dict[str, Any]) -> None:
         {"timeouts": {"drain": "30"}},
         {"limits": {"request_head": "64kib"}},
         {"limits": {"request_fields": 1}},
+        {"tls": {"certificates": [{"key": "k"}]}},
+        {"tls": {"client_auth": {"mode": "on"}}},
     ],
 )
 def test_wrong_files_are_not(data: dict[str, Any]) -> None:

@@ -133,9 +133,6 @@ ONE = Certificate(certificate="c.pem", key="k.pem")
 @pytest.mark.parametrize(
     ("build", "complaint"),
     [
-        (lambda: Certificate(certificate="c.pem"), "needs `tls.certificates.key` beside it"),
-        (lambda: Certificate(key="k.pem"), "needs `tls.certificates.certificate` beside it"),
-        (Certificate, "`tls.certificates`: each needs a certificate and a key"),
         (lambda: TLS(certificate="c", key="k", certificates=(ONE,)), "as the first of those"),
         (lambda: TLS(dev=True, certificates=(ONE,)), "`tls.dev`: makes a certificate of its own"),
         (lambda: TLS(dev=True, certificate="c", key="k"), "`tls.dev`"),

@@ -24,14 +24,26 @@ EVERYTHING = {
     "root_path": "/shop", "server_header": False, "date_header": False,
     "listen": [
         {"bind": ["unix:/a b", "[::]:80"], "mode": 0o600, "backlog": 3, "protocols": ["h2"]},
-        {"bind": ["x:443"], "tls": True},
+        {"bind": ["x:443"], "tls": True, "hsts": "180d", "alt_svc": 'h3=":443"; ma=3600'},
+        {"bind": ["x:80"], "redirect": "https", "names": ["x", "y:8443"], "acme_webroot": "/acme"},
     ],
-    "tls": {"certificate": "/c", "key": "/k"},
+    "tls": {
+        "certificates": [
+            {"certificate": "/c", "key": "/k", "key_password_file": "/p"},
+            {"certificate": "/d", "key": "/l", "client_auth": {"mode": "required", "ca": "/a", "crl": "/r"}},
+            {"certificate": "/e", "key": "/m", "key_password_env": "P"},
+        ],
+        "profile": "modern", "minimum_version": "1.3", "sni_strict": True, "reload": "0s", "dev": False,
+        "client_auth": {"mode": "optional", "ca": "/ca", "crl": "/crl"},
+    },
     "limits": {"request_head": "1025B", "request_target": "300B", "request_fields": 9, "request_body": "0B"},
     "timeouts": {"handshake": "1ms", "drain": "3d", "write": "1.5s", "min_body_rate": 1},
     "http1": {"engine": "h11"},
     "http2": {"engine": "h2", "upgrade": True, "max_frame_size": "20000B", "priorities": "rfc7540"},
-    "websocket": {"engine": "wsproto", "ping_interval": "0s", "compression_window": 9},
+    "websocket": {
+        "engine": "wsproto", "max_message_size": "1KiB", "ping_interval": "0s", "ping_timeout": "1s",
+        "close_timeout": "1ms", "compression": False, "compression_window": 9, "context_takeover": False,
+    },
     "log": {"level": "debug", "access": False},
 }  # fmt: skip
 
@@ -41,6 +53,13 @@ def test_a_file_of_every_section_reads_back_the_same() -> None:
     again = tomllib.loads(plain(config))
     assert set(again) == {each.name for each in describe(Config)}
     assert from_mapping(again) == config
+
+
+@pytest.mark.parametrize("password", [{}, {"key_password_file": "/p"}, {"key_password_env": "P"}])
+def test_one_certificate_reads_back_the_same(password: dict[str, str]) -> None:
+    tls = {"certificate": "/c", "key": "/k", **password}
+    config = from_mapping({"listen": [{"tls": True}], "tls": tls})
+    assert from_mapping(tomllib.loads(plain(config))) == config
 
 
 def test_the_defaults_read_back_the_same() -> None:

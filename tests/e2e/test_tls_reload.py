@@ -22,6 +22,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs signals")
 
 PROBE = "tests.e2e.apps.probe:app"
 NAMES = ("localhost", "127.0.0.1")
+MISMATCH = "is not the key of the certificate"
 
 
 class Files:
@@ -55,6 +56,9 @@ class Renewed(Server):
 
     def log(self) -> str:
         return str(self.stderr)
+
+    def errors(self) -> list[str]:
+        return [line for line in self.log().splitlines() if "ERROR" in line]
 
 
 def der(made: Certificate) -> bytes:
@@ -114,7 +118,7 @@ def test_a_new_certificate_under_load(
 
         broken = issue(*NAMES)
         files.put(broken, key=renewed.key)
-        wait_until(lambda: "is not the key of the certificate" in server.log(), "it is refused")
+        wait_until(lambda: MISMATCH in server.log(), "it is refused")
         assert server.shown() == der(renewed)
         server.get("/open?key=load")
         for client in h1:
@@ -124,7 +128,8 @@ def test_a_new_certificate_under_load(
             for stream_id in ids:
                 assert connection.body(stream_id) == b"through"
             assert connection.fetch("/hello") == b"Hello"
-        assert server.log().count("ERROR") == 1
+        # where the machine paused between the two files, also one of a pair that was not yet whole
+        assert all(MISMATCH in line for line in server.errors())
         assert server.shown() == der(renewed)
 
         files.put(broken)  # now it is whole
@@ -188,4 +193,6 @@ def test_files_that_go_away_and_come_back(
         renewed = issue(*NAMES)
         files.put(renewed)
         wait_until(lambda: server.shown() == der(renewed), "the new certificate")
-        assert server.log().count("ERROR") == 1
+        lost, *others = server.errors()
+        assert "No such file" in lost
+        assert all(MISMATCH in line for line in others)
