@@ -61,8 +61,18 @@ def _environment(config: Config) -> Iterator[Finding]:
     if not missing:
         yield Finding("ok", f"libraries: {libraries}")
     yield from inspect_tls(config.tls)
+    yield from _folders(config)
     yield from _application(config)
     yield from _addresses(config)
+
+
+def _folders(config: Config) -> Iterator[Finding]:
+    """One that is missing may be made while the server runs."""
+    for index, listen in enumerate(config.listen):
+        path = ("listen", index, "acme_webroot")
+        if listen.acme_webroot is not None and not os.path.isdir(listen.acme_webroot):
+            what = f"`{dotted(path)}`: there is no folder {listen.acme_webroot}"
+            yield Finding("warning", f"{what}; no challenge can be answered", path)
 
 
 def _application(config: Config) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from hyperserver.config.locate import Spots, locate
 from hyperserver.config.read import convert as check
-from hyperserver.config.schema import Config
+from hyperserver.config.schema import Config, Listen
 from hyperserver.config.settings import describe, walk
 from hyperserver.config.units import format_duration, format_size
 from hyperserver.config.write import commented
@@ -93,18 +93,16 @@ _MOVED: dict[str, tuple[str, Convert]] = {
     "websocket_max_message_size": ("websocket.max_message_size", _size),
     "websocket_ping_interval": ("websocket.ping_interval", _duration),
 }
-_LISTENERS = ("bind", "insecure_bind", "backlog", "umask", "alpn_protocols")
+_LISTENERS = ("bind", "insecure_bind", "backlog", "umask", "alpn_protocols", "alt_svc_headers")
 _TLS = {"certfile": "certificate", "keyfile": "key"}
+_CLIENTS = ("verify_mode", "cert_reqs", "ca_certs", "verify_flags")
 
 #: What to do instead, for keys that have no counterpart.
 _INSTEAD = {
-    "ca_certs": "client certificates are not asked for",
-    "verify_mode": "client certificates are not asked for",
-    "verify_flags": "client certificates are not asked for",
     "ciphers": "cipher suites are chosen by the server: ECDHE with an AEAD, and those of TLS 1.3",
-    "keyfile_password": "write the key without a password, readable for the server alone",
+    "keyfile_password": "write it into a file that the server alone can read, and name that as "
+    "tls.key_password_file",
     "quic_bind": "HTTP/3 is not spoken",
-    "alt_svc_headers": "HTTP/3 is not spoken; let the application send the field",
     "workers": "one process serves; run several behind one address or a proxy",
     "use_reloader": "restart the server when the source changes",
     "debug": 'set log.level to "debug"',
@@ -144,9 +142,10 @@ def import_hypercorn(path: str) -> Translation:
                 _set(new, target, made)
             except (TypeError, ValueError, AttributeError) as error:
                 notes.add(key, f"{value!r} cannot be translated: {error}")
-        elif key not in _LISTENERS and key not in _TLS:
+        elif key not in _LISTENERS and key not in _TLS and key not in _CLIENTS:
             notes.add(key, _INSTEAD.get(key, "there is no counterpart"))
     _listeners(old, new, notes)
+    _client_auth(old, new, notes)
     blocks = [f"# Translated from {Path(path).name}.", *commented(new, describe(Config))]
     if notes.lines:
         lines = ["# To look at:", *(f"# * {line}" for line in notes.lines)]
@@ -159,6 +158,10 @@ class _Notes:
         self.lines: list[str] = []
         self._name = path
         self._spots = spots
+
+    def path(self, key: str, value: object) -> None:
+        if not Path(str(value)).is_absolute():
+            self.add(key, "relative paths are now relative to the file, not to where it is run")
 
     def add(self, key: str, what: str) -> None:
         line = self._spots.keys[key,].line
@@ -179,8 +182,7 @@ def _listeners(old: dict[str, Any], new: dict[str, Any], notes: _Notes) -> None:
         notes.add(tls[0], "a certificate needs its key, and a key its certificate")
     for key in tls:
         _set(new, f"tls.{_TLS[key]}", old[key])
-        if not Path(old[key]).is_absolute():
-            notes.add(key, "relative paths are now relative to the file, not to where it is run")
+        notes.path(key, old[key])
     common: dict[str, Any] = {}
     if "backlog" in old:
         common["backlog"] = old["backlog"]
@@ -193,6 +195,13 @@ def _listeners(old: dict[str, Any], new: dict[str, Any], notes: _Notes) -> None:
             common["protocols"] = _protocols(old["alpn_protocols"])
         except ValueError as error:
             notes.add("alpn_protocols", f"{old['alpn_protocols']!r} cannot be translated: {error}")
+    if "alt_svc_headers" in old:
+        try:
+            common["alt_svc"] = Listen(alt_svc=", ".join(old["alt_svc_headers"])).alt_svc
+        except (TypeError, ConfigError) as error:
+            notes.add(
+                "alt_svc_headers", f"{old['alt_svc_headers']!r} cannot be translated: {error}"
+            )
     listens = []
     for key, speaks_tls in (("bind", bool(tls)), ("insecure_bind", False)):
         binds = old.get(key, ["127.0.0.1:8000"] if key == "bind" else [])
@@ -201,3 +210,49 @@ def _listeners(old: dict[str, Any], new: dict[str, Any], notes: _Notes) -> None:
             secure = {"tls": True} if speaks_tls else {}
             listens.append({"bind": [_address(bind) for bind in binds], **common, **secure})
     new["listen"] = listens
+
+
+#: By the name of what Python's ssl module calls them, and by their number there.
+_MODES = {"CERT_NONE": "off", "CERT_OPTIONAL": "optional", "CERT_REQUIRED": "required"}
+_MODES_BY_NUMBER = {str(number): mode for number, mode in enumerate(_MODES.values())}
+_FLAGS = {"VERIFY_DEFAULT": 0, "VERIFY_CRL_CHECK_LEAF": 4, "VERIFY_CRL_CHECK_CHAIN": 12}
+_AS_HERE = 0x8000 | 0x80000  # VERIFY_X509_TRUSTED_FIRST and VERIFY_X509_PARTIAL_CHAIN
+
+
+def _client_auth(old: dict[str, Any], new: dict[str, Any], notes: _Notes) -> None:
+    """What is asked of clients. Where that cannot be had the new file is refused, never laxer."""
+    given = [key for key in _CLIENTS if key in old]
+    if not any(key in old for key in _TLS):
+        for key in given:
+            notes.add(key, "has no effect without a certificate")
+        return
+    auth: dict[str, Any] = {}
+    for key in ("verify_mode", "cert_reqs"):
+        if key in old:
+            value = old[key]
+            mode = _MODES.get(str(value)) or _MODES_BY_NUMBER.get(str(value))
+            auth["mode"] = mode or "required"
+            if mode is None:
+                notes.add(
+                    key, f"{value!r} is none of {', '.join(_MODES)}; certificates are required"
+                )
+    if "ca_certs" in old and auth.get("mode", "off") == "off":
+        notes.add("ca_certs", "client certificates are not asked for, by verify_mode")
+    elif "ca_certs" in old:
+        auth["ca"] = old["ca_certs"]
+        notes.path("ca_certs", old["ca_certs"])
+    elif auth.get("mode", "off") != "off":
+        notes.add("verify_mode" if "verify_mode" in old else "cert_reqs", "needs ca_certs as well")
+    if "verify_flags" in old:
+        flags = _FLAGS.get(str(old["verify_flags"]), old["verify_flags"])
+        if not isinstance(flags, int) or flags & ~(12 | _AS_HERE):
+            notes.add("verify_flags", f"{old['verify_flags']!r} cannot be translated")
+        elif flags & 4 and "ca" in auth:
+            auth["crl"] = auth["ca"]
+            notes.add(
+                "verify_flags",
+                "the lists of revocations are read from the file of the authorities; those of the "
+                "authorities themselves are not looked at",
+            )
+    if auth:
+        _set(new, "tls.client_auth", auth)

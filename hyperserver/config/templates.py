@@ -9,14 +9,17 @@ from typing import Any
 
 from hyperserver.config.schema import Config
 from hyperserver.config.settings import describe
-from hyperserver.config.write import commented
+from hyperserver.config.write import comment, commented
 
 FILE = "hyperserver.toml"
 
 #: For each kind: what it is for, what its file sets, and the next step.
 _KINDS: dict[str, tuple[str, dict[str, Any], str]] = {
     "dev": (
-        "Development: this machine only, everything logged, no waiting when stopping.",
+        (
+            "Development: this machine only, everything logged, no waiting when stopping. HTTPS, "
+            "and with it HTTP/2 in browsers, comes by `hyperserver --dev-tls`."
+        ),
         {
             "listen": [{"bind": ["127.0.0.1:8000"]}],
             "timeouts": {"drain": "1s", "disconnect_grace": "100ms"},
@@ -25,15 +28,29 @@ _KINDS: dict[str, tuple[str, dict[str, Any], str]] = {
         "run `hyperserver`",
     ),
     "edge": (
-        "Directly on the internet: TLS for all, bounded uploads.",
+        (
+            "Directly on the internet: TLS for all, bounded uploads. What comes without TLS is sent "
+            "on to https, but for the challenges by which certbot and others get certificates."
+        ),
         {
-            "listen": [{"bind": ["0.0.0.0:443", "[::]:443"], "tls": True}],
+            "listen": [
+                {"bind": ["0.0.0.0:443", "[::]:443"], "tls": True, "hsts": "180d"},
+                {
+                    "bind": ["0.0.0.0:80", "[::]:80"],
+                    "redirect": "https",
+                    "names": ["shop.example", "www.shop.example"],
+                    "acme_webroot": "acme",
+                },
+            ],
             "tls": {"certificate": "tls/fullchain.pem", "key": "tls/privkey.pem"},
             "limits": {"request_body": "16MiB"},
             "timeouts": {"keep_alive": "75s", "drain": "30s"},
             "log": {"level": "info", "access": True},
         },
-        "put the certificate and its key into tls/, then run `hyperserver check`",
+        (
+            "put your host names into `names`, the certificate and its key into tls/, and make the "
+            "folder acme; then run `hyperserver check`"
+        ),
     ),
     "systemd": (
         "A systemd service behind a proxy on the same machine; hyperserver.service goes along.",
@@ -96,7 +113,7 @@ CMD ["hyperserver"]
 def files_for(kind: str, app: str, directory: str, command: str) -> dict[str, str]:
     """The texts of the files for ``kind``, by name; ``command`` is this program's path."""
     about, data, _ = _KINDS[kind]
-    blocks = [f"# {about}", *commented({"app": app, **data}, describe(Config))]
+    blocks = ["\n".join(comment(about)), *commented({"app": app, **data}, describe(Config))]
     files = {FILE: "\n\n".join(blocks) + "\n"}
     if kind == "systemd":
         files["hyperserver.service"] = _UNIT.format(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -163,6 +164,31 @@ def test_check_with_a_certificate(capsys: Output, app: str, certificate: Certifi
     code, out, _ = run(capsys, "check", f"{app}:app", "-b", "127.0.0.1:0", *tls)
     assert code == 0
     assert "ok: certificate: localhost, 127.0.0.1, ::1 until " in out
+
+
+def test_check_of_what_init_writes_for_the_edge(
+    capsys: Output, app: str, certificate: Certificate
+) -> None:
+    run(capsys, "init", "edge", f"{app}:app")
+    code, _, err = run(capsys, "check")
+    assert code == 78
+    for line in (
+        "error: `tls.certificate`: cannot read tls/fullchain.pem: No such file or directory",
+        "error: `tls.key`: cannot read tls/privkey.pem: No such file or directory",
+        "warning: `listen[1].acme_webroot`: there is no folder acme; no challenge can be answered",
+    ):
+        assert f"{line}\n" in err
+    for folder in ("tls", "acme"):
+        Path(folder).mkdir()
+    shutil.copy2(certificate.chain, "tls/fullchain.pem")
+    shutil.copy2(certificate.key, "tls/privkey.pem")
+    text = Path("hyperserver.toml").read_text()
+    ports = re.sub(r'bind = \["0\.0\.0\.0:\d+", "\[::]:\d+"\]', 'bind = ["127.0.0.1:0"]', text)
+    Path("hyperserver.toml").write_text(ports)
+    code, out, err = run(capsys, "check")
+    assert (code, out.count("ok: address: 127.0.0.1:0\n")) == (0, 2)
+    assert "ok: certificate: localhost" in out
+    assert "warning" not in err
 
 
 def test_check_as_json(capsys: Output, app: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperserver.config import Config, from_mapping
+from hyperserver.config import ClientAuth, Config, from_mapping
 from hyperserver.config import import_hypercorn as module
 from hyperserver.config.import_hypercorn import Translation, import_hypercorn
 from hyperserver.config.settings import walk
@@ -47,6 +47,7 @@ ca_certs = "/etc/tls/ca.pem"
 statsd_host = "localhost:8125"
 websocket_ping_interval = 20
 websocket_max_message_size = 1048576
+alt_svc_headers = ["h3=\\":443\\"", "h3=\\":8443\\""]
 """
 
 
@@ -59,13 +60,15 @@ def test_a_realistic_file(tmp_path: Path) -> None:
     assert (secure.tls, secure.backlog, secure.mode) == (True, 512, 0o660)
     assert (insecure.bind, insecure.tls) == (("0.0.0.0:80",), False)
     assert (config.tls.certificate, config.tls.key) == ("/etc/tls/fullchain.pem", "/etc/tls/privkey.pem")  # fmt: skip
+    assert config.tls.client_auth == ClientAuth("required", "/etc/tls/ca.pem")
+    assert secure.alt_svc == insecure.alt_svc == 'h3=":443", h3=":8443"'
     timeouts = config.timeouts
     assert (timeouts.drain, timeouts.keep_alive, timeouts.shutdown) == (10, 65.5, 20)
     assert (config.http2.max_concurrent_streams, config.http2.max_frame_size) == (200, 32_768)
     assert (config.websocket.ping_interval, config.websocket.max_message_size) == (20, 1_048_576)
     assert config.log.level == "warning"
     assert [note.split(": ")[1] for note in translation.notes] == [
-        "workers", "accesslog", "ciphers", "verify_mode", "ca_certs", "statsd_host",
+        "workers", "accesslog", "ciphers", "statsd_host",
     ]  # fmt: skip
     for note in translation.notes:
         assert f"# * {note}\n" in translation.text
@@ -77,7 +80,7 @@ def test_a_realistic_file(tmp_path: Path) -> None:
 def test_every_key_of_the_old_server_is_known(tmp_path: Path) -> None:
     hypercorn = pytest.importorskip("hypercorn.config")
     names = {name for name in vars(hypercorn.Config) if not name.startswith("_")}
-    ours = {*module._MOVED, *module._LISTENERS, *module._TLS, *module._INSTEAD}
+    ours = {*module._MOVED, *module._LISTENERS, *module._TLS, *module._CLIENTS, *module._INSTEAD}
     assert ours <= names | set(hypercorn.Config.__annotations__)
 
 
@@ -99,6 +102,10 @@ def test_every_target_exists() -> None:
         ("graceful_timeout = 0", "0 cannot be translated: must be more than zero"),
         ("root_path = 5", "5 cannot be translated"),
         ("umask = 'x'", "'x' cannot be translated"),
+        ("keyfile_password = 'x'", "write it into a file that the server alone can read"),
+        ('alt_svc_headers = ["\\n"]', "['\\n'] cannot be translated: `listen.alt_svc`"),
+        ("alt_svc_headers = [5]", "[5] cannot be translated"),
+        ('verify_mode = "CERT_REQUIRED"', "has no effect without a certificate"),
     ],
 )
 def test_what_cannot_be_translated_is_said(tmp_path: Path, line: str, note: str) -> None:
@@ -127,6 +134,60 @@ def test_a_certificate_without_a_key_never_becomes_plaintext(tmp_path: Path) -> 
         from_mapping(tomllib.loads(translation.text))
     assert "a certificate needs its key" in translation.notes[0]
     assert "relative paths are now relative to the file" in translation.notes[1]
+
+
+PAIR = 'certfile = "/c.pem"\nkeyfile = "/k.pem"\n'
+
+
+@pytest.mark.parametrize(
+    ("lines", "auth", "notes"),
+    [
+        ("verify_mode = 2\nca_certs = '/ca'", ClientAuth("required", "/ca"), []),
+        ("cert_reqs = 1\nca_certs = '/ca'", ClientAuth("optional", "/ca"), []),
+        ("verify_mode = 'CERT_NONE'", ClientAuth(), []),
+        (
+            "verify_mode = 0\nca_certs = '/ca'",
+            ClientAuth(),
+            ["ca_certs: client certificates are not"],
+        ),
+        ("ca_certs = '/ca'", ClientAuth(), ["ca_certs: client certificates are not asked for"]),
+        (
+            "verify_mode = 'yes'\nca_certs = '/ca'",
+            ClientAuth("required", "/ca"),
+            ["verify_mode: 'yes' is none of CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED; certificates"],
+        ),
+        (
+            "verify_mode = 2\nca_certs = '/ca'\nverify_flags = 4",
+            ClientAuth("required", "/ca", "/ca"),
+            ["verify_flags: the lists of revocations are read from the file of the authorities"],
+        ),
+        (
+            "verify_mode = 2\nca_certs = '/ca'\nverify_flags = 'VERIFY_X509_STRICT'",
+            ClientAuth("required", "/ca"),
+            ["verify_flags: 'VERIFY_X509_STRICT' cannot be translated"],
+        ),
+        ("verify_flags = 32768", ClientAuth(), []),
+    ],
+)
+def test_certificates_of_clients(
+    tmp_path: Path, lines: str, auth: ClientAuth, notes: list[str]
+) -> None:
+    config, translation = translate(tmp_path, PAIR + lines)
+    assert config.tls.client_auth == auth
+    assert len(translation.notes) == len(notes)
+    for said, note in zip(translation.notes, notes, strict=True):
+        assert said.partition(": ")[2].startswith(note)
+
+
+def test_clients_that_must_be_asked_for_certificates_are_never_let_in_without(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "hypercorn.toml"
+    path.write_text(f'{PAIR}verify_mode = "CERT_REQUIRED"')
+    translation = import_hypercorn(str(path))
+    with pytest.raises(ConfigError, match=r'"required" needs `tls\.client_auth\.ca` beside it'):
+        from_mapping(tomllib.loads(translation.text))
+    assert "verify_mode: needs ca_certs as well" in translation.notes[0]
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

@@ -28,7 +28,12 @@ def test_what_each_is_for() -> None:
     dev, edge, container = map(load, ("dev", "edge", "container"))
     assert dev.listen[0].bind == ("127.0.0.1:8000",)
     assert edge.listen[0].tls
-    assert edge.listen[0].bind == ("0.0.0.0:443", "[::]:443")
+    secure, plain = edge.listen
+    assert secure.bind == ("0.0.0.0:443", "[::]:443")
+    assert secure.hsts == 180 * 86_400
+    assert plain.bind == ("0.0.0.0:80", "[::]:80")
+    assert (plain.redirect, plain.acme_webroot) == ("https", "acme")
+    assert plain.names
     timeouts = container.timeouts
     assert timeouts.drain + timeouts.shutdown < 10
 
