@@ -52,6 +52,9 @@ serving, and `hyperserver init` writes a file to begin with.
 * **Listeners**: `--bind` (or its variable) takes the place of those in the file; other flags and
   variables of `[[listen]]` hold for all listeners. Where a certificate is set up, addresses named by
   `--bind` speak TLS unless `--no-listen-tls` says otherwise; Unix sockets do not.
+* **Certificates** come from one source: `tls.certificate`, `[[tls.certificates]]` or `tls.dev`. One that
+  is named by a flag or a variable takes the place of the file's, and all addresses but Unix sockets and
+  redirects speak TLS by it.
 
 A mistake ends the start with exit code 78 and a message with its place; all mistakes are reported at
 once. An editor completes and checks the file with the JSON Schema of `hyperserver config schema`, here

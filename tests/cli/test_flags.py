@@ -70,7 +70,7 @@ def test_starting_imports_nothing_that_only_commands_and_mistakes_need(tmp_path:
         [sys.executable, "-c", code],
         cwd=tmp_path, env={"PYTHONPATH": root}, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    heavy = {"tomllib", "json", "difflib", "unicodedata", "asyncio", "anyio", "cryptography"}
+    heavy = {"tomllib", "json", "difflib", "unicodedata", "asyncio", "anyio", "ssl", "trustme"}
     heavy |= {f"hyperserver.{name}" for name in (
         "config.locate", "config.diagnose", "config.syntax", "config.write", "config.reference",
         "config.jsonschema", "config.templates", "config.import_hypercorn", "cli.commands",
