@@ -130,6 +130,25 @@ def test_an_expired_one_is_not_taken(
     assert line.startswith("the certificates in use stay: `tls.certificate`: ")
 
 
+def test_all_that_is_wrong_with_new_files_is_told_in_a_line_each(
+    watched: MakeWatched, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = watched()
+
+    async def scenario() -> None:
+        one.files.chain.unlink()
+        one.files.key.unlink()
+        one.store.request_reload()
+        await until(lambda: caplog.text.count("ERROR") == 2)
+
+    one.run(scenario)
+    told = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert [line.partition("`: ")[0] for line in told] == [
+        "the certificates in use stay: `tls.certificate",
+        "the certificates in use stay: `tls.key",
+    ]
+
+
 def test_one_that_has_expired_meanwhile_is_kept_and_told(
     watched: MakeWatched, caplog: pytest.LogCaptureFixture
 ) -> None:
