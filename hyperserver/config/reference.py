@@ -61,8 +61,9 @@ once. An editor completes and checks the file with the JSON Schema of `hyperserv
 [hyperserver.schema.json](hyperserver.schema.json), if its first line is
 `#:schema ./hyperserver.schema.json`.
 
-**Takes effect** says what a change of a setting needs: *live*, nothing else; *worker*, a fresh worker
-process; *restart*, a fresh server.
+**Takes effect** says how deep a change of a setting goes: *live*, it could be exchanged while
+connections are served; *worker*, it needs a fresh worker process; *restart*, fresh sockets. A running
+server reads certificate files again (`tls.reload`), its configuration when it is restarted.
 """
 
 
