@@ -3,6 +3,7 @@
 #   make serve                    install, and serve the example application
 #   make test  [ARGS="-k name"]   install with test tools, run the tests with coverage
 #   make check                    ruff and mypy
+#   make docs                     the files that are made from the settings' schema
 #   make autobahn [ARGS=--http2]  the Autobahn WebSocket testsuite (needs a Python 2.7)
 #   make bench SCENARIO=h1-hello  CPU per request, next to other servers
 #   make clean                    remove all that these targets made
@@ -18,11 +19,11 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: serve test check autobahn bench clean
+.PHONY: serve test check docs autobahn bench clean
 .DELETE_ON_ERROR:
 
 serve: .venv/.serve
-	@exec $(BIN)/hyperserver --config config.example.toml
+	@exec $(BIN)/hyperserver examples.showcase:app --config config.example.toml
 
 test: .venv/.test
 	@$(BIN)/python -m pytest -n 2 --cov --cov-branch --cov-report=term $(ARGS)
@@ -31,6 +32,11 @@ check: .venv/.check
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+
+docs: .venv/.serve
+	@$(BIN)/hyperserver config reference > docs/configuration.md
+	@$(BIN)/hyperserver config schema > docs/hyperserver.schema.json
+	@$(BIN)/hyperserver config example > config.example.toml
 
 autobahn: .venv/.test
 	@$(BIN)/python -m tests.autobahn.run $(ARGS)

@@ -24,7 +24,12 @@ Answer = tuple[int, bytes]
 def http1(url: str) -> Answer:
     """Status and body. Raises OSError or HTTPException where there is no answer."""
     target = urlsplit(url)
-    connection = http.client.HTTPConnection(target.netloc, timeout=_TIMEOUT)
+    connection: http.client.HTTPConnection
+    if target.scheme == "https":
+        secure = _context("http/1.1")
+        connection = http.client.HTTPSConnection(target.netloc, timeout=_TIMEOUT, context=secure)
+    else:
+        connection = http.client.HTTPConnection(target.netloc, timeout=_TIMEOUT)
     try:
         connection.request("GET", target.path)
         response = connection.getresponse()
@@ -40,7 +45,7 @@ def http2(url: str) -> Answer:
         address = (target.hostname, target.port)
         sock = stack.enter_context(socket.create_connection(address, timeout=_TIMEOUT))
         if target.scheme == "https":
-            secure = _context().wrap_socket(sock)
+            secure = _context("h2").wrap_socket(sock)
             sock = stack.enter_context(secure)
             if secure.selected_alpn_protocol() != "h2":
                 raise ConnectionError("does not choose HTTP/2")
@@ -65,12 +70,12 @@ def websocket(url: str) -> Answer:
         return status, HELLO
 
 
-def _context() -> ssl.SSLContext:
+def _context(protocol: str) -> ssl.SSLContext:
     """It takes any certificate: it asks nobody but the server that was just started."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    context.set_alpn_protocols(["h2"])
+    context.set_alpn_protocols([protocol])
     return context
 
 

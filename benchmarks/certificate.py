@@ -21,3 +21,4 @@ def make_certificate(folder: Path) -> None:
         check=True,
         capture_output=True,
     )
+    (folder / KEY).chmod(0o600)

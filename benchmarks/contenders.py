@@ -50,11 +50,12 @@ class Contender:
         return [python, *(argument.format_map(values) for argument in self.arguments)]
 
 
-def _ours(worker: str, engine: str) -> Contender:
+def _ours(worker: str, engine: str, tls: bool = False) -> Contender:
     return Contender(
         name=f"hyperserver {worker}+{engine}",
         arguments=(
             *("-m", "hyperserver", "{app}", "--app-dir", "{dir}", "--bind", "127.0.0.1:{port}"),
+            *(("--tls-certificate", "{certificate}", "--tls-key", "{key}") if tls else ()),
             *("--worker", worker, "--http1-engine", engine),
             *("--no-access-log", "--log-level", "warning"),
         ),
@@ -86,12 +87,13 @@ def _ours_websocket(worker: str, engine: str, *options: str) -> Contender:
     )
 
 
-def _uvicorn(loop: str, engine: str) -> Contender:
+def _uvicorn(loop: str, engine: str, tls: bool = False) -> Contender:
     return Contender(
         name=f"uvicorn {loop}+{engine}",
         arguments=(
             *("-m", "uvicorn", "{app}", "--app-dir", "{dir}"),
             *("--host", "127.0.0.1", "--port", "{port}", "--loop", loop, "--http", engine),
+            *(("--ssl-certfile", "{certificate}", "--ssl-keyfile", "{key}") if tls else ()),
             *("--no-access-log", "--log-level", "warning"),
         ),
         packages=("uvicorn", engine, loop),
@@ -131,11 +133,12 @@ def _granian_websocket(*options: str) -> Contender:
     return replace(http1, arguments=(*arguments, *options))
 
 
-def _hypercorn(worker: str) -> Contender:
+def _hypercorn(worker: str, tls: bool = False) -> Contender:
     return Contender(
         name=f"hypercorn {worker}",
         arguments=(
             *("-m", "hypercorn", "--bind", "127.0.0.1:{port}", "--worker-class", worker),
+            *(("--certfile", "{certificate}", "--keyfile", "{key}") if tls else ()),
             *("--workers", "1", "--log-level", "warning", "{dir}/{app}"),
         ),
         packages=("hypercorn", *(() if worker == "asyncio" else (worker,))),
@@ -207,6 +210,16 @@ HTTP1 = (
     _hypercorn("uvloop"),
     _hypercorn("asyncio"),
     _hypercorn("trio"),
+)
+HTTP1_TLS = (
+    _ours("uvloop", "httptools", tls=True),
+    _ours("asyncio", "httptools", tls=True),
+    _ours("trio", "httptools", tls=True),
+    _uvicorn("uvloop", "httptools", tls=True),
+    _granian("1", tls=True),
+    _hypercorn("uvloop", tls=True),
+    _hypercorn("asyncio", tls=True),
+    _hypercorn("trio", tls=True),
 )
 HTTP2 = _http2(tls=False)
 HTTP2_TLS = _http2(tls=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from benchmarks.apps import HELLO
 from benchmarks.contenders import (
     HTTP1,
+    HTTP1_TLS,
     HTTP2,
     HTTP2_TLS,
     WEBSOCKET,
@@ -64,6 +65,16 @@ SCENARIOS = {
             expected=HELLO,
             load=Wrk(connections=32, script="varied.lua"),
             contenders=HTTP1,
+        ),
+        Scenario(
+            name="h1-tls-hello",
+            title="HTTP/1.1 over TLS 1.3, keep-alive, hello world (13 bytes)",
+            app="hello",
+            path="/",
+            expected=HELLO,
+            load=Wrk(connections=32),
+            contenders=HTTP1_TLS,
+            tls=True,
         ),
         Scenario(
             name="h2-hello",

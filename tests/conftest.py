@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     import trustme
+
+# how long an example takes says as much of the machine as of what is tested
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
+
+ALPN = ("h2", "http/1.1")
 
 MakeClientContext = Callable[..., ssl.SSLContext]
 
@@ -33,20 +41,45 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture(scope="session")
+def authority_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("authority") / "authority.pem"
+    authority.cert_pem.write_to_path(str(file))
+    return file
+
+
+@pytest.fixture(scope="session")
 def issue(
     authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Certificate]:
-    """``issue(*names)``: a certificate for host names and addresses."""
+    """``issue(*names)``: a certificate for host names and addresses; ``rsa`` has a key of that
+    type, and what else there is, is trustme's.
+    """
     directory = tmp_path_factory.mktemp("certificates")
+    numbers = itertools.count()
 
-    def issue(*names: str) -> Certificate:
-        issued = authority.issue_cert(*names)
-        made = Certificate(directory / f"{names[0]}.pem", directory / f"{names[0]}.key")
+    def issue(*names: str, rsa: bool = False, **more: Any) -> Certificate:
+        import trustme
+
+        issued = authority.issue_cert(
+            *names, key_type=trustme.KeyType.RSA if rsa else trustme.KeyType.ECDSA, **more
+        )
+        name = f"{names[0]}-{next(numbers)}"
+        made = Certificate(directory / f"{name}.pem", directory / f"{name}.key")
         made.chain.write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
         made.key.write_bytes(issued.private_key_pem.bytes())
+        made.key.chmod(0o600)
         return made
 
     return issue
+
+
+def server_context(made: Certificate, *alpn: str) -> ssl.SSLContext:
+    """A server's context, as one with this certificate has it."""
+    from hyperserver.config import TLS
+    from hyperserver.runtime.tls_contexts import load_all, make_context
+
+    tls = TLS(certificate=str(made.chain), key=str(made.key))
+    return make_context([loaded for loaded, _ in load_all(tls)], alpn or ALPN, tls)
 
 
 @pytest.fixture(scope="session")

@@ -439,7 +439,12 @@ async def never_starts(scope: Scope, receive: Receive, send: Send) -> None:
             "the application's startup took longer than 0.05 s",
         ),
         (hello, {"wroker": "trio"}, ConfigError, "configuration: unknown key `wroker`"),
-        (hello, {"listen": [{"bind": ["nonsense"]}]}, ConfigError, "bind: 'nonsense' is not"),
+        (
+            hello,
+            {"listen": [{"bind": ["nonsense"]}]},
+            ConfigError,
+            "configuration: `listen[0].bind`: 'nonsense' is not",
+        ),
         (
             hello,
             {"listen": [{"bind": ["unix:/no/such/directory/s.sock"]}]},
@@ -575,3 +580,29 @@ def test_run_refuses_a_loop_that_is_not_installed(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("hyperserver.runtime.serve.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="uvloop is not installed; run `pip install uvloop`"):
         hyperserver.run(hello, {**ANYWHERE, "worker": "uvloop"})
+
+
+def test_a_server_without_tls_imports_nothing_of_it() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, anyio, hyperserver\n"
+        "async def app(*a): ...\n"
+        "async def main():\n"
+        "    async with anyio.create_task_group() as tasks:\n"
+        "        config = {'listen': [{'bind': ['127.0.0.1:0']}], 'lifespan': 'off'}\n"
+        "        await tasks.start(hyperserver.serve, app, config)\n"
+        "        print(*sys.modules)\n"
+        "        tasks.cancel_scope.cancel()\n"
+        "anyio.run(main)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
+    )
+    heavy = {"trustme", "cryptography", "h2"}
+    heavy |= {f"hyperserver.{name}" for name in (
+        "protocol.tls", "protocol.x509", "protocol.client_hello", "runtime.certificates",
+        "runtime.tls_contexts", "runtime.tls_reload", "runtime.tls_session", "runtime.dev_tls",
+    )}  # fmt: skip
+    assert heavy.isdisjoint(done.stdout.split())

@@ -17,10 +17,13 @@ from pathlib import Path
 import pytest
 
 import hyperserver
-from hyperserver.cli import build_parser, configuration
+from hyperserver.cli import main
+from hyperserver.cli.flags import build_parser, gather
 from hyperserver.config import TLS, Config, Listen, Timeouts
+from hyperserver.config.sources import Sources
 from hyperserver.errors import UsageError
 
+WITH_TLS = ("--tls-certificate", "c.pem", "--tls-key", "k.pem")
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 15.0
 LOOPS = ("asyncio", "uvloop", "trio")
@@ -271,8 +274,8 @@ def test_it_says_what_it_runs_serves_and_stops(project: Path, worker: str, engin
     version = re.escape(hyperserver.__version__)
     loop = r"asyncio" if worker == "asyncio" else rf"{worker} \d+\.\S+"
     assert re.search(
-        rf" INFO hyperserver {version}, {loop}, HTTP/1\.1 by {engine} \d+\.\S+, HTTP/2 by h2 \d\S+, "
-        r"WebSocket by (websockets|wsproto) \d\S+, Python 3\.\S+$",
+        rf" INFO hyperserver {version}, {loop}, HTTP/1\.1 by {engine} \d+\.\S+, HTTP/2 by h2, "
+        r"WebSocket by (websockets|wsproto), Python 3\.\S+$",
         about,
     )
     assert server.lines[1].endswith(f" INFO listening on http://127.0.0.1:{port}")
@@ -354,6 +357,25 @@ def test_a_file_says_everything(project: Path, tmp_path_factory: pytest.TempPath
     assert "/here" not in server.output
 
 
+def test_the_environment_is_over_the_file_that_is_found_here(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "pyproject.toml").write_text(
+        '[tool.hyperserver]\napp = "shop:app"\nworker = "asyncio"\nlisten = [{ bind = ["unix:s"] }]\n',
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("HYPERSERVER_LISTEN__BIND", "127.0.0.1:0")
+    monkeypatch.setenv("HYPERSERVER_LOG__ACESS", "false")
+    with serving(project, "--http1-engine", "h11") as server:
+        assert fetch(("127.0.0.1", server.port())).endswith(b"hello from app")
+        assert server.stop() == 0
+    assert "asyncio, HTTP/1.1 by h11" in server.output
+    assert (
+        " WARNING the variable HYPERSERVER_LOG__ACESS sets nothing; "
+        "did you mean HYPERSERVER_LOG__ACCESS?" in server.lines[0]
+    )
+
+
 def test_the_log_level_is_obeyed_and_the_access_log_is_apart(project: Path) -> None:
     path = project / "s.sock"
     with serving(project, "shop:http_only", "-b", f"unix:{path}", "--log-level", "error") as server:
@@ -427,6 +449,8 @@ def test_help_names_every_option() -> None:
         (("shop:app", "--log-level", "loud"), "invalid choice: 'loud'"),
         (("shop:app", "--tls-certificate", "c.pem"), "--tls-certificate and --tls-key go together"),
         (("shop:app", "--tls-key", "k.pem"), "--tls-certificate and --tls-key go together"),
+        (("shop:app", *WITH_TLS, "--dev-tls"), "--dev-tls makes a certificate of its own"),
+        (("shop:app", "--dev-tls", "-b", "unix:/s"), "--dev-tls: there are only Unix sockets"),
     ],
 )
 def test_wrong_usage(project: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -619,30 +643,45 @@ def test_the_log_says_why_lifespan_was_left_out(project: Path) -> None:
 # ---- 78: the configuration is wrong ------------------------------------------------------------
 
 
-def test_every_wrong_key_has_a_line(project: Path) -> None:
+def test_every_wrong_key_has_its_place(project: Path) -> None:
     (project / "server.toml").write_text(
         'wroker = "trio"\n[timeouts]\ndrain = 30\n', encoding="utf-8"
     )
     done = run(project, "shop:app", "-c", "server.toml")
     assert done.returncode == 78
     assert done.stderr.splitlines() == [
-        "hyperserver: server.toml: unknown key `wroker`; did you mean `worker`?",
-        'hyperserver: server.toml: `timeouts.drain`: needs a unit: write "30s"',
+        "error: unknown key `wroker`",
+        " --> server.toml:1:1",
+        "  |",
+        '1 | wroker = "trio"',
+        "  | ^^^^^^ did you mean `worker`?",
+        "",
+        "error: `timeouts.drain`: needs a unit",
+        " --> server.toml:3:9",
+        "  |",
+        "3 | drain = 30",
+        '  |         ^^ write "30s"',
     ]
+
+
+def test_a_file_that_is_something_else(project: Path) -> None:
+    done = run(project, "-c", "shop.py")
+    assert done.returncode == 78
+    assert done.stderr.startswith("error: not TOML: ")
+    assert " --> shop.py:" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("-c", "nowhere.toml"), "cannot read nowhere.toml: No such file or directory"),
-        (("-c", "shop.py"), "shop.py: "),
-        (("shop:app", "-b", "8000"), "bind: '8000' is not an address; write \"host:port\""),
-        (("shop:app", "-b", "localhost"), "bind: 'localhost' is not an address"),
-        (("shop:app", "-b", "127.0.0.1:65536"), "bind: '127.0.0.1:65536' is not an address"),
-        (("shop:app", "-b", "::1:8000"), "bind: '::1:8000' is not an address"),
+        (("shop:app", "-b", "8000"), "`listen[0].bind`: '8000' is not an address; write \"host:port\""),
+        (("shop:app", "-b", "localhost"), "`listen[0].bind`: 'localhost' is not an address"),
+        (("shop:app", "-b", "127.0.0.1:65536"), "`listen[0].bind`: '127.0.0.1:65536' is not an address"),
+        (("shop:app", "-b", "::1:8000"), "`listen[0].bind`: '::1:8000' is not an address"),
         (("shop:app", "-b", "http://127.0.0.1:8000"), "is not an address"),
-        (("shop:app", "-b", "fd:three"), 'bind: "fd:three" needs a file descriptor number'),
-        (("shop:app", "-b", "unix:"), "bind: 'unix:' needs a path"),
+        (("shop:app", "-b", "fd:three"), '`listen[0].bind`: "fd:three" needs a file descriptor number'),
+        (("shop:app", "-b", "unix:"), "`listen[0].bind`: 'unix:' needs a path"),
         (("shop:app", "--root-path", "shop"), '`root_path`: must begin with "/"'),
     ],
 )  # fmt: skip
@@ -731,7 +770,7 @@ def test_addresses_are_opened_all_or_none(project: Path) -> None:
 
 
 def parse(*arguments: str) -> Config:
-    return configuration(build_parser().parse_args(arguments))
+    return gather(build_parser().parse_args(arguments), Sources())
 
 
 def test_without_options_the_defaults_hold() -> None:
@@ -766,9 +805,6 @@ def test_options_override_the_file_and_leave_the_rest(tmp_path: Path) -> None:
     assert (config.app, config.app_dir) == ("other:app", str(tmp_path))
     assert config.listen == (Listen(bind=("x:2",)),)
     assert (config.log.access, config.log.level) == (False, "info")
-
-
-WITH_TLS = ("--tls-certificate", "c.pem", "--tls-key", "k.pem")
 
 
 def test_a_certificate_on_the_command_line_is_for_every_address_but_unix_sockets() -> None:
@@ -806,6 +842,23 @@ def test_a_certificate_on_the_command_line_replaces_that_of_the_file(tls_file: s
     )
 
 
+def test_a_certificate_for_development(tls_file: str, tmp_path: Path) -> None:
+    config = parse("a:b", "--dev-tls", "-b", "x:1", "-b", "unix:/t")
+    assert config.tls == TLS(dev=True)
+    assert config.listen == (Listen(bind=("x:1",), tls=True), Listen(bind=("unix:/t",)))
+    assert parse("-c", tls_file, "--dev-tls").tls == TLS(dev=True)
+
+
+def test_a_listener_that_redirects_stays_without_tls(tmp_path: Path) -> None:
+    file = tmp_path / "redirect.toml"
+    file.write_text(
+        'app = "a:b"\n[[listen]]\nbind = ["x:80"]\nredirect = "https"\nnames = ["x"]\n'
+        '[[listen]]\nbind = ["x:443"]\n'
+    )
+    config = parse("-c", str(file), "--dev-tls")
+    assert [listen.tls for listen in config.listen] == [False, True]
+
+
 def test_an_address_on_the_command_line_has_the_tls_of_the_file(
     tls_file: str, tmp_path: Path
 ) -> None:
@@ -818,6 +871,6 @@ def test_an_address_on_the_command_line_has_the_tls_of_the_file(
     assert [listen.tls for listen in parse("-c", tls_file).listen] == [True, False, True]
 
 
-def test_an_application_must_be_named_somewhere() -> None:
-    with pytest.raises(UsageError, match="no application"):
-        parse("--worker", "trio")
+def test_an_application_must_be_named_somewhere(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--worker", "trio"]) == 2
+    assert "no application: name it as" in capsys.readouterr().err

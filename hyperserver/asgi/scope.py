@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -18,9 +19,10 @@ class ScopeContext:
 
     ``client`` is ``(host, port)``, None on a Unix socket; ``server`` is ``(host, port)`` or
     ``(socket path, None)``. ``state`` is the lifespan's namespace, None where there is none.
+    ``tls`` gives the value of the extension of that name, None on a connection without TLS.
     """
 
-    __slots__ = ("client", "root_path", "server", "state", "template")
+    __slots__ = ("client", "root_path", "server", "state", "template", "tls")
 
     def __init__(
         self,
@@ -28,11 +30,13 @@ class ScopeContext:
         server: Address | None,
         root_path: str,
         state: dict[str, Any] | None,
+        tls: Callable[[], dict[str, Any]] | None = None,
     ) -> None:
         self.client = client
         self.server = server
         self.root_path = root_path
         self.state = state
+        self.tls = tls
         #: Copying a dict and setting half of its keys is quicker than building it.
         self.template: dict[str, Any] = {
             "type": "http",
@@ -72,6 +76,8 @@ def http_scope(
     )
     if can_push:
         scope["extensions"]["http.response.push"] = {}
+    if context.tls is not None:
+        scope["extensions"]["tls"] = context.tls()
     _fill(scope, event, context)
     return scope
 
@@ -86,6 +92,8 @@ def websocket_scope(
     scope["scheme"] = "wss" if event.scheme == "https" else "ws"
     scope["subprotocols"] = subprotocols.copy()
     scope["extensions"] = {"websocket.http.response": {}}
+    if context.tls is not None:
+        scope["extensions"]["tls"] = context.tls()
     _fill(scope, event, context)
     return scope
 

@@ -1,170 +1,162 @@
-"""Reading a configuration from TOML, strictly: every key is known or it is an error.
-
-All errors are found and reported together, each naming the key and the remedy.
-"""
+"""Reading configurations: a TOML file with its places, or a mapping shaped like one."""
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import tomllib
-import types
-import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from hyperserver.config.read import Path as KeyPath
+from hyperserver.config.read import Reader, dotted, problems_of
 from hyperserver.config.schema import Config
-from hyperserver.config.units import format_size, parse_duration, parse_size
-from hyperserver.errors import ConfigError
+from hyperserver.config.settings import Setting, describe
+from hyperserver.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from hyperserver.config.diagnose import Place
+    from hyperserver.config.locate import Spots
+
+FILE = "hyperserver.toml"
+PROJECT = "pyproject.toml"
+TABLE = ("tool", "hyperserver")  # in the project's file
+
+
+class TOMLFile:
+    """A file that has been read and parsed. Raises ConfigError, located if it is not TOML."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.name = str(path)
+        self.directory = Path(path).parent
+        try:
+            # as tomllib would have it, and without the mark that some editors put first
+            self.text = Path(path).read_text(encoding="utf-8-sig")
+        except OSError as error:
+            raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path} is not UTF-8: {error}") from None
+        self._found: Spots | None = None
+        self.root: KeyPath = TABLE if Path(path).name == PROJECT else ()
+        self.data = self._parse()
+
+    def _parse(self) -> Any:
+        import tomllib
+
+        try:
+            data: Any = tomllib.loads(self.text)
+        except tomllib.TOMLDecodeError as error:
+            from hyperserver.config.diagnose import plain
+            from hyperserver.config.syntax import explain
+
+            problem, place = explain(self.name, self.text, str(error))
+            problem.place = place
+            raise ConfigError(plain([problem], lambda _: None), (problem,)) from None
+        for name in self.root:
+            data = data.get(name, {}) if isinstance(data, dict) else {}
+        if not isinstance(data, dict):
+            raise ConfigError(f"{self.name}: `{dotted(self.root)}` must be a table")
+        return data
+
+    def line(self, path: KeyPath) -> int | None:
+        """The line on which exactly this key stands, if it does."""
+        spot = self._spots().keys.get((*self.root, *path))
+        return spot.line if spot else None
+
+    def _spots(self) -> Spots:
+        if self._found is None:
+            from hyperserver.config.locate import locate
+
+            self._found = locate(self.text)
+        return self._found
+
+    def place(self, path: KeyPath, *, on_key: bool = False) -> Place | None:
+        """Where ``path`` stands, or the nearest table around it; None where not even that does."""
+        from hyperserver.config.diagnose import Place
+
+        spots = self._spots()
+        whole = (*self.root, *path)
+        for length in range(len(whole), len(self.root), -1):
+            part = whole[:length]
+            spot = spots.keys.get(part) if on_key or length < len(whole) else None
+            spot = spot or spots.values.get(part)
+            if spot:
+                excerpt = self.text.split("\n")[spot.line - 1]
+                return Place(self.name, spot.line, spot.column, spot.end, excerpt)
+        return None
 
 
 def load_file(path: str | Path) -> Config:
     """The configuration in ``path``; relative paths in it are relative to its directory.
 
-    Raises ConfigError.
+    Raises ConfigError, with the place of each mistake.
     """
-    path = Path(path)
+    file = TOMLFile(path)
+    keys = describe(Config)
+    data = {**defaults_from(keys, file.directory), **anchored(keys, file.data, file.directory)}
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8: {error}") from None
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: {error}") from None
-    config = _resolve(from_mapping(data, source=str(path)), path.parent)
-    assert isinstance(config, Config)
-    return config
-
-
-def _resolve(table: Any, directory: Path) -> object:
-    """``table`` with its relative paths, and those in its tables, seen from ``directory``."""
-    changes: dict[str, object] = {}
-    for spec in dataclasses.fields(table):
-        value = getattr(table, spec.name)
-        if dataclasses.is_dataclass(value):
-            changes[spec.name] = _resolve(value, directory)
-        elif isinstance(value, tuple) and dataclasses.is_dataclass(value[0]):
-            changes[spec.name] = tuple(_resolve(entry, directory) for entry in value)
-        elif spec.metadata.get("unit") == "path" and value is not None:
-            changes[spec.name] = str(directory / value)
-    return dataclasses.replace(table, **changes)
-
-
-def from_mapping(data: Mapping[str, Any], source: str = "configuration") -> Config:
-    """The configuration in ``data``, shaped and written as in a file. Raises ConfigError."""
-    errors: list[str] = []
-    config = _read_table(Config, data, "", errors)
-    if errors:
-        raise ConfigError("\n".join(f"{source}: {error}" for error in errors))
-    assert isinstance(config, Config)
-    return config
-
-
-def _read_table(cls: type, data: object, prefix: str, errors: list[str]) -> object:
-    """An instance of the dataclass ``cls`` from a table; None with ``errors`` added to."""
-    if not isinstance(data, Mapping):
-        errors.append(f"`{prefix.rstrip('.')}` must be a table, not {_describe(data)}")
-        return None
-    known = {f.name: f for f in dataclasses.fields(cls)}
-    hints = typing.get_type_hints(cls)
-    values: dict[str, Any] = {}
-    before = len(errors)
-    for name, value in data.items():
-        if name not in known:
-            errors.append(f"unknown key `{prefix}{name}`{_did_you_mean(str(name), known)}")
-            continue
-        try:
-            values[name] = _read_value(known[name], hints[name], value, f"{prefix}{name}", errors)
-        except ValueError as error:
-            errors.append(f"`{prefix}{name}`: {error}")
-    if len(errors) > before:
-        return None
-    try:
-        return cls(**values)
+        config = read(Config, data)
     except ConfigError as error:
-        errors.append(str(error))
-        return None
+        from hyperserver.config.diagnose import plain
+
+        problems = problems_of(error)
+
+        def place(problem: Problem) -> Place | str:
+            return file.place(problem.path, on_key=problem.on_key) or file.name
+
+        raise ConfigError(plain(problems, place), problems) from None
+    assert isinstance(config, Config)
+    return config
 
 
-def _did_you_mean(name: str, known: Mapping[str, object]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"; did you mean `{close[0]}`?" if close else f"; known are {', '.join(known)}"
+def from_mapping(data: Mapping[str, Any]) -> Config:
+    """The configuration in ``data``, shaped and written as in a file. Raises ConfigError."""
+    try:
+        config = read(Config, data)
+    except ConfigError as error:
+        from hyperserver.config.diagnose import plain
+
+        problems = problems_of(error)
+        raise ConfigError(plain(problems, lambda _: "configuration"), problems) from None
+    assert isinstance(config, Config)
+    return config
 
 
-def _read_value(
-    spec: dataclasses.Field[Any], hint: Any, value: object, path: str, errors: list[str]
-) -> object:
-    if dataclasses.is_dataclass(hint):
-        assert isinstance(hint, type)
-        return _read_table(hint, value, f"{path}.", errors)
-    if typing.get_origin(hint) is tuple:
-        return _read_list(spec, typing.get_args(hint)[0], value, path, errors)
-    if typing.get_origin(hint) in (types.UnionType, typing.Union):
-        (hint,) = (arg for arg in typing.get_args(hint) if arg is not type(None))
-    unit = spec.metadata.get("unit")
-    result: Any
-    if unit == "duration":
-        result = parse_duration(value)
-        if result <= 0:
-            raise ValueError("must be more than zero")
-    elif unit == "size":
-        result = parse_size(value)
-    elif not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise ValueError(f"must be {_NAMES[hint]}, not {_describe(value)}")
-    else:
-        result = value
-    choices = spec.metadata.get("choices")
-    if choices and result not in choices:
-        raise ValueError(f"must be one of {', '.join(choices)}, not {_describe(value)}")
-    minimum = spec.metadata.get("minimum")
-    maximum = spec.metadata.get("maximum")
-    if minimum is not None and result < minimum:
-        raise ValueError(f"must be at least {_written(minimum, spec)}, not {value}")
-    if maximum is not None and result > maximum:
-        raise ValueError(f"must be at most {_written(maximum, spec)}, not {_written(value, spec)}")
+def read(cls: type[Any], data: object) -> Any:
+    """An instance of ``cls`` from a table. Raises ConfigError with all problems."""
+    reader = Reader()
+    made = reader.table(cls, data, (), describe(cls))
+    if reader.problems:
+        raise ConfigError("\n".join(map(str, reader.problems)), tuple(reader.problems))
+    return made
+
+
+def anchored(keys: tuple[Setting, ...], data: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+    """``data`` with its relative paths, and those in its tables, seen from ``directory``."""
+    result = dict(data)
+    for setting in keys:
+        value = data.get(setting.name)
+        if setting.table:
+            inner = describe(setting.table, setting)
+            if isinstance(value, Mapping):
+                result[setting.name] = anchored(inner, value, directory)
+            elif isinstance(value, list):
+                result[setting.name] = [
+                    anchored(inner, entry, directory) if isinstance(entry, Mapping) else entry
+                    for entry in value
+                ]
+        elif setting.unit == "path":
+            if isinstance(value, str):
+                result[setting.name] = str(directory / value)
+            elif isinstance(value, list):
+                result[setting.name] = [
+                    str(directory / entry) if isinstance(entry, str) else entry for entry in value
+                ]
     return result
 
 
-def _written(value: Any, spec: dataclasses.Field[Any]) -> str:
-    """A bound as it would stand in a file."""
-    if spec.metadata.get("unit") == "size":
-        return format_size(value)
-    return oct(value) if spec.name == "mode" else str(value)
-
-
-def _read_list(
-    spec: dataclasses.Field[Any], item: type, value: object, path: str, errors: list[str]
-) -> tuple[object, ...]:
-    if not isinstance(value, list | tuple):
-        hint = f"; write [[{path}]]" if isinstance(value, Mapping) else ""
-        raise ValueError(f"must be a list, not {_describe(value)}{hint}")
-    if not value:
-        raise ValueError("must not be empty")
-    if dataclasses.is_dataclass(item):
-        return tuple(
-            _read_table(item, entry, f"{path}[{index}].", errors)
-            for index, entry in enumerate(value)
-        )
-    for entry in value:
-        if not isinstance(entry, item):
-            raise ValueError(f"must hold {_NAMES[item]}, not {_describe(entry)}")
-    choices = spec.metadata.get("choices")
-    for entry in value:
-        if choices and entry not in choices:
-            raise ValueError(f"must hold some of {', '.join(choices)}, not {_describe(entry)}")
-    return tuple(value)
-
-
-_NAMES = {str: "a string", int: "a whole number", bool: "true or false"}
-
-
-def _describe(value: object) -> str:
-    if isinstance(value, Mapping):
-        return "a table"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"the list {value!r}" if isinstance(value, list) else repr(value)
+def defaults_from(keys: tuple[Setting, ...], directory: Path) -> dict[str, Any]:
+    """The paths that have a default, which is relative to the file as well."""
+    return {
+        setting.name: str(directory / setting.default)
+        for setting in keys
+        if setting.unit == "path" and isinstance(setting.default, str)
+    }

@@ -1,48 +1,50 @@
 """Every setting, once: its name, type, default, unit and documentation.
 
-The frozen dataclasses are the single source; ``load`` reads TOML by them. A field's ``unit`` says
-how its value is written in a file: ``duration`` (``"30s"``), ``size`` (``"64KiB"``), ``path``
-(relative to the file) or None.
+The frozen dataclasses are the single source. What else is known of a setting (flags, variables,
+schema, reference page, example file) is derived from them by ``settings``.
+
+A table's ``RELOAD`` says how changes of its settings take effect: ``live``, in a fresh ``worker``
+or after a ``restart``. Contradictions between settings are found by ``__post_init__``, which raises
+one ConfigError with a line for each: it begins with the key, in backticks, from the top.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field
+from typing import ClassVar
 
-from hyperserver.errors import ConfigError
+from hyperserver.config.addresses import check_bind
+from hyperserver.config.settings import setting, tables
+from hyperserver.errors import Mistakes
 
-
-def setting(
-    default: Any,
-    doc: str,
-    *,
-    unit: str | None = None,
-    choices: tuple[str, ...] | None = None,
-    minimum: int | None = None,
-    maximum: int | None = None,
-) -> Any:
-    """A documented setting."""
-    metadata = {
-        "doc": doc,
-        "unit": unit,
-        "choices": choices,
-        "minimum": minimum,
-        "maximum": maximum,
-    }
-    return field(default=default, metadata=metadata)
+_HOST = re.compile(
+    r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?"
+)
+_FIELD_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
 
 
 @dataclass(frozen=True, slots=True)
 class Listen:
     """Addresses to listen on."""
 
+    RELOAD: ClassVar[str] = "restart"
+
     bind: tuple[str, ...] = setting(
         ("127.0.0.1:8000",),
         'Addresses: "host:port", "[v6]:port", "unix:/path" or "fd:N". Port 0 takes a free one.',
+        check=check_bind,
+        flag="--bind",
+        short="-b",
+        identity=True,
     )
     mode: int = setting(
-        0o666, "Permissions of a Unix socket, in octal (0o660).", minimum=0, maximum=0o777
+        0o666,
+        "Permissions of a Unix socket, in octal (0o660).",
+        unit="mode",
+        minimum=0,
+        maximum=0o777,
     )
     backlog: int = setting(
         2048,
@@ -57,29 +59,249 @@ class Listen:
         "begins with HTTP/2's preface gets HTTP/2.",
         choices=("h2", "http/1.1"),
     )
+    redirect: str | None = setting(
+        None, "Send every request to https, but those of ACME challenges.", choices=("https",)
+    )
+    names: tuple[str, ...] = setting(
+        (),
+        'Host names that the redirect may lead to, as "host" or "host:port"; the first is for '
+        "requests that name none of them.",
+        example=("shop.example", "www.shop.example"),
+    )
+    hsts: float | None = setting(
+        None,
+        "For how long browsers shall speak to this host by TLS alone (RFC 6797).",
+        unit="duration",
+        example=15_552_000.0,
+    )
+    alt_svc: str | None = setting(
+        None,
+        "Value of an alt-svc field in responses (RFC 7838), to announce HTTP/3 elsewhere.",
+        example='h3=":443"',
+    )
+    acme_webroot: str | None = setting(
+        None,
+        "Folder in which certbot or lego put answers to ACME challenges, to be served here.",
+        unit="path",
+        example="/var/lib/acme",
+    )
+
+    def __post_init__(self) -> None:
+        mistakes = Mistakes()
+        if self.redirect is not None:
+            if self.tls:
+                mistakes.add("`listen.redirect`: this listener speaks TLS already")
+            if not self.names:
+                mistakes.add(
+                    "`listen.redirect`: needs `listen.names` beside it, the hosts it may lead to"
+                )
+        elif self.names:
+            mistakes.add('`listen.names`: needs `listen.redirect` = "https" beside it')
+        for index, name in enumerate(self.names):
+            if _HOST.fullmatch(name) is None:
+                mistakes.add(
+                    f"`listen.names[{index}]`: {name!r} is not a host name; "
+                    'write "host" or "host:port"'
+                )
+        if self.hsts is not None and not self.tls:
+            mistakes.add("`listen.hsts`: needs `listen.tls` = true beside it (RFC 6797)")
+        if self.alt_svc is not None and _FIELD_VALUE.fullmatch(self.alt_svc) is None:
+            mistakes.add(f"`listen.alt_svc`: {self.alt_svc!r} cannot stand in a field")
+        mistakes.raise_all()
+
+
+@dataclass(frozen=True, slots=True)
+class ClientAuth:
+    """Certificates of clients (mutual TLS)."""
+
+    mode: str = setting(
+        "off",
+        "optional: a client may show a certificate, which must be good; required: it must.",
+        choices=("off", "optional", "required"),
+    )
+    ca: str | None = setting(
+        None,
+        "PEM file with the certificates that vouch for those of clients.",
+        unit="path",
+        example="tls/clients.pem",
+    )
+    crl: str | None = setting(
+        None,
+        "PEM file with the lists of certificates that they have revoked.",
+        unit="path",
+        example="tls/revoked.pem",
+    )
+
+    def __post_init__(self) -> None:
+        mistakes = Mistakes()
+        if self.mode != "off" and self.ca is None:
+            mistakes.add(
+                f'`tls.client_auth.mode`: "{self.mode}" needs `tls.client_auth.ca` beside it'
+            )
+        if self.mode == "off" and self.ca is not None:  # whoever names them wants to have them
+            mistakes.add(
+                '`tls.client_auth.ca`: needs `tls.client_auth.mode` = "required" or "optional" '
+                "beside it"
+            )
+        if self.crl is not None and self.ca is None:
+            mistakes.add("`tls.client_auth.crl`: needs `tls.client_auth.ca` beside it")
+        mistakes.raise_all()
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """One of several certificates. It serves the host names that it is made out to."""
+
+    certificate: str = setting(
+        MISSING,
+        "PEM file with the certificate and those that vouch for it.",
+        unit="path",
+        example="tls/shop.pem",
+    )
+    key: str = setting(
+        MISSING,
+        "PEM file with the certificate's private key.",
+        unit="path",
+        example="tls/shop.key",
+    )
+    key_password_file: str | None = setting(
+        None,
+        "File with the password of an encrypted key.",
+        unit="path",
+        example="/run/secrets/key-password",
+    )
+    key_password_env: str | None = setting(
+        None,
+        "Environment variable with the password of an encrypted key.",
+        example="KEY_PASSWORD",
+    )
+    client_auth: ClientAuth | None = setting(  # noqa: RUF009 - a field like the others
+        None, "In place of [tls.client_auth], for these host names."
+    )
+
+    def __post_init__(self) -> None:
+        mistakes = Mistakes()
+        _check_password(self, "tls.certificates", mistakes)
+        mistakes.raise_all()
 
 
 @dataclass(frozen=True, slots=True)
 class TLS:
     """TLS, for the listeners that ask for it."""
 
+    RELOAD: ClassVar[str] = "live"
+    #: Each of these keys sets TLS up, so that a listener can speak it; with what belongs to it, and
+    #: gives way when another one is set by what comes before it (a flag before a variable, both
+    #: before the file).
+    SOURCES: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "certificate": ("key", "key_password_file", "key_password_env"),
+        "certificates": (),
+        "dev": (),
+    }
+
     certificate: str | None = setting(
-        None, "PEM file with the certificate and those that vouch for it.", unit="path"
+        None,
+        "PEM file with the certificate and those that vouch for it.",
+        unit="path",
+        example="tls/fullchain.pem",
     )
     key: str | None = setting(
-        None, "PEM file with the certificate's private key, not encrypted.", unit="path"
+        None,
+        "PEM file with the certificate's private key.",
+        unit="path",
+        example="tls/privkey.pem",
+    )
+    key_password_file: str | None = setting(
+        None,
+        "File with the password of an encrypted key.",
+        unit="path",
+        example="/run/secrets/key-password",
+    )
+    key_password_env: str | None = setting(
+        None,
+        "Environment variable with the password of an encrypted key.",
+        example="KEY_PASSWORD",
+    )
+    certificates: tuple[Certificate, ...] = setting(
+        (), "Several certificates in place of one; the first is the default."
+    )
+    profile: str = setting(
+        "intermediate",
+        "Mozilla's name for a choice of versions and ciphers; modern is TLS 1.3 alone.",
+        choices=("intermediate", "modern"),
+    )
+    minimum_version: str | None = setting(
+        None,
+        "Oldest version of TLS that is spoken; unless set, the profile's.",
+        choices=("1.2", "1.3"),
+    )
+    sni_strict: bool = setting(
+        False, "Refuse clients that name no host of ours, instead of showing the first certificate."
+    )
+    reload: float = setting(
+        10.0,
+        "Within what time new certificate files are taken; with 0s, on SIGHUP alone.",
+        unit="duration",
+        minimum=0,
+    )
+    dev: bool = setting(
+        False, "Make a certificate for this machine, for development.", flag="--dev-tls"
+    )
+    client_auth: ClientAuth = setting(  # noqa: RUF009 - a field like the others
+        ClientAuth(), "Certificates of clients."
     )
 
     def __post_init__(self) -> None:
+        mistakes = Mistakes()
         if self.certificate is not None and self.key is None:
-            raise ConfigError("`tls.certificate`: needs `tls.key` beside it")
+            mistakes.add("`tls.certificate`: needs `tls.key` beside it")
         if self.key is not None and self.certificate is None:
-            raise ConfigError("`tls.key`: needs `tls.certificate` beside it")
+            mistakes.add("`tls.key`: needs `tls.certificate` beside it")
+        if self.certificates and self.certificate is not None:
+            mistakes.add(
+                "`tls.certificate`: contradicts `tls.certificates`; write it as the first of those"
+            )
+        if self.dev and self.certificate is not None:
+            mistakes.add("`tls.dev`: makes a certificate of its own; leave out `tls.certificate`")
+        if self.dev and self.certificates:
+            mistakes.add("`tls.dev`: makes a certificate of its own; leave out `tls.certificates`")
+        if self.profile == "modern" and self.minimum_version == "1.2":
+            mistakes.add('`tls.minimum_version`: "1.2" contradicts `tls.profile` = "modern"')
+        if self.client_auth.mode != "off" and not self.is_set_up:
+            mistakes.add("`tls.client_auth`: needs `tls.certificate` and `tls.key` beside it")
+        _check_password(self, "tls", mistakes)
+        for name in ("key_password_file", "key_password_env"):
+            if getattr(self, name) is not None and self.key is None:
+                mistakes.add(f"`tls.{name}`: needs `tls.key` beside it")
+        mistakes.raise_all()
+
+    @property
+    def is_set_up(self) -> bool:
+        """There is a certificate, or one is to be made."""
+        return self.dev or bool(self.certificates) or self.certificate is not None
+
+    def entries(self) -> tuple[Certificate, ...]:
+        """All certificates, as one list."""
+        if self.certificate is None or self.key is None:
+            return self.certificates
+        return (
+            Certificate(self.certificate, self.key, self.key_password_file, self.key_password_env),
+        )
+
+
+def _check_password(entry: Certificate | TLS, table: str, mistakes: Mistakes) -> None:
+    if entry.key_password_file is not None and entry.key_password_env is not None:
+        mistakes.add(
+            f"`{table}.key_password_file`: contradicts `{table}.key_password_env`; "
+            "write one of them"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What one peer may ask for."""
+
+    RELOAD: ClassVar[str] = "live"
 
     request_head: int = setting(
         65_536, "Size of a request line with all its header fields.", unit="size", minimum=1024
@@ -89,13 +311,19 @@ class Limits:
     )
     request_fields: int = setting(128, "Number of header fields.", minimum=8)
     request_body: int | None = setting(
-        None, "Size of a request body; unlimited unless set.", unit="size", minimum=0
+        None,
+        "Size of a request body; unlimited unless set.",
+        unit="size",
+        minimum=0,
+        example=104_857_600,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """How long things may take. All are finite by default."""
+
+    RELOAD: ClassVar[str] = "live"
 
     handshake: float = setting(
         10.0, "From accepting a connection to the end of its TLS handshake.", unit="duration"
@@ -226,19 +454,23 @@ class WebSocket:
 class Log:
     """What is written where: access lines to standard output, the rest to standard error."""
 
+    RELOAD: ClassVar[str] = "live"
+
     level: str = setting(
         "info",
         "Least severe message that is logged.",
         choices=("debug", "info", "warning", "error", "critical"),
     )
-    access: bool = setting(True, "One line per request.")
+    access: bool = setting(True, "One line per request.", flag="--access-log")
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The whole configuration."""
+    """The application, and what runs it."""
 
-    app: str | None = setting(None, 'The application, as "package.module:attribute".')
+    app: str | None = setting(
+        None, 'The application, as "package.module:attribute".', example="shop.asgi:app"
+    )
     app_dir: str = setting(".", "Directory put first on the import path.", unit="path")
     factory: bool = setting(False, "The attribute is a function that returns the application.")
     worker: str = setting(
@@ -256,8 +488,10 @@ class Config:
     )
     server_header: bool = setting(True, "Add a server field to responses.")
     date_header: bool = setting(True, "Add a date field to responses.")
-    listen: tuple[Listen, ...] = field(
-        default_factory=lambda: (Listen(),), metadata={"doc": "Listeners."}
+    listen: tuple[Listen, ...] = tables(
+        lambda: (Listen(),),
+        "A listener: addresses with what is spoken there. There may be several.",
+        shared=True,
     )
     tls: TLS = field(default_factory=TLS)
     limits: Limits = field(default_factory=Limits)
@@ -268,13 +502,14 @@ class Config:
     log: Log = field(default_factory=Log)
 
     def __post_init__(self) -> None:
+        mistakes = Mistakes()
         root_path = self.root_path
         if root_path and (root_path[0] != "/" or root_path[-1] == "/"):
-            raise ConfigError(
-                f'`root_path`: must begin with "/" and not end with it, not {root_path!r}'
-            )
-        speaks_tls = any(listen.tls for listen in self.listen)
-        if speaks_tls and self.tls.certificate is None:
-            raise ConfigError("`listen.tls`: needs `tls.certificate` and `tls.key`")
-        if self.tls.certificate is not None and not speaks_tls:
-            raise ConfigError("`tls`: no listener uses it; set `tls = true` in a [[listen]]")
+            mistakes.add(f'`root_path`: must begin with "/" and not end with it, not {root_path!r}')
+        if not self.tls.is_set_up:
+            for index, listen in enumerate(self.listen):
+                if listen.tls:
+                    mistakes.add(f"`listen[{index}].tls`: needs `tls.certificate` and `tls.key`")
+        elif not any(listen.tls for listen in self.listen):
+            mistakes.add("`tls`: no listener uses it; set `tls = true` in a [[listen]]")
+        mistakes.raise_all()

@@ -10,7 +10,7 @@ another. Whoever reads the hello first can choose the context before there is a 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 #: Bytes, record headers included, within which a ClientHello must end. Real ones have up to two
@@ -22,6 +22,7 @@ _CLIENT_HELLO = 1
 _MAX_RECORD = 16_384
 _SERVER_NAME = 0
 _HOST_NAME = 0
+_SIGNATURE_ALGORITHMS = 13
 _ALPN = 16
 
 #: The underscore is no letter of host names, yet some have it.
@@ -59,11 +60,13 @@ class ClientHello:
 
     ``server_name`` is the host name asked for (RFC 6066 §3), in lower case and without a final
     dot; None if the client names none. ``alpn`` are the protocols it offers (RFC 7301), the
-    preferred one first; empty if it offers none.
+    preferred one first; empty if it offers none. ``signature_schemes`` are the codes of the
+    signatures it can verify (RFC 8446 §4.2.3); with several certificates they decide which is sent.
     """
 
     server_name: str | None
     alpn: list[bytes]
+    signature_schemes: list[int] = field(default_factory=list, compare=False)
 
 
 class ClientHelloReader:
@@ -142,6 +145,8 @@ def parse_client_hello(body: bytes) -> ClientHello:
             hello.server_name = _server_name(content)
         elif kind == _ALPN:
             hello.alpn = _protocols(content)
+        elif kind == _SIGNATURE_ALGORITHMS:
+            hello.signature_schemes = _schemes(content)
     return hello
 
 
@@ -169,6 +174,14 @@ def _protocols(extension: _Reader) -> list[bytes]:
         if not name:
             raise HandshakeRefused("an application protocol without a name", Alert.DECODE_ERROR)
         found.append(name)
+    return found
+
+
+def _schemes(extension: _Reader) -> list[int]:
+    codes = _only_list(extension)
+    found = []
+    while codes.left:
+        found.append(codes.number(2))
     return found
 
 

@@ -46,7 +46,13 @@ CONNECTION_SPECIFIC = frozenset(
 )
 
 #: Response fields that say how, not what: engines look at these only.
-RESPONSE_STEERING = CONNECTION_SPECIFIC | {b"content-length", b"date", b"server"}
+RESPONSE_STEERING = CONNECTION_SPECIFIC | {
+    b"alt-svc",
+    b"content-length",
+    b"date",
+    b"server",
+    b"strict-transport-security",
+}
 
 #: Fields a trailer section must not carry: framing, routing, authentication, response control
 #: and content description (RFC 9110 §6.5.1).

@@ -67,18 +67,27 @@ class HTTP2Options:
 
 
 class ResponseDefaults:
-    """Fields the server adds to responses, shared by all engines of a worker.
+    """Fields the server adds to responses, shared by all engines of a listener.
 
     ``date`` is refreshed by the runtime, which owns the clock; an engine only reads it. Both
     forms are kept ready: ``fields`` for HTTP/2 and ``lines`` for HTTP/1. A field that the
-    application sets itself is left out of neither here: engines compare names.
+    application sets itself is left out of neither here: engines compare names. ``more`` are
+    those that only some listeners add (strict-transport-security, alt-svc); their names are among
+    ``fields.RESPONSE_STEERING``.
     """
 
-    __slots__ = ("date", "date_line", "server", "server_line")
+    __slots__ = ("date", "date_line", "more", "more_lines", "server", "server_line")
 
-    def __init__(self, server: bytes | None = b"hyperserver", date: bytes | None = None) -> None:
+    def __init__(
+        self,
+        server: bytes | None = b"hyperserver",
+        date: bytes | None = None,
+        more: Headers | None = None,
+    ) -> None:
         self.server = server
         self.server_line = b"server: " + server + b"\r\n" if server else b""
+        self.more = more or []
+        self.more_lines = b"".join([b"%b: %b\r\n" % field for field in self.more])
         self.date: bytes | None = None
         self.date_line = b""
         if date is not None:

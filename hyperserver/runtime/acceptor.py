@@ -7,15 +7,16 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from hyperserver.asgi.scope import ScopeContext
-from hyperserver.protocol.interface import ByteConnection
 from hyperserver.protocol.negotiate import Negotiator
 from hyperserver.runtime.connection import Connection
+from hyperserver.runtime.site import Site
 
 if TYPE_CHECKING:
     from hyperserver.config.schema import Config
     from hyperserver.runtime.backend import Transport
     from hyperserver.runtime.listeners import OpenSocket
-    from hyperserver.runtime.tls_contexts import TLSContexts
+    from hyperserver.runtime.tls_reload import TLSContexts
+    from hyperserver.runtime.tls_session import TLSSession
     from hyperserver.runtime.worker import Worker
 
 
@@ -33,6 +34,8 @@ class Acceptor:
         self._opened = opened
         self._negotiator = negotiator
         self._contexts = contexts
+        site = Site(opened.listen)
+        self._site = site if site.answers_anything else None
 
     def accept(self, transport: Transport, sock: socket.socket) -> Connection:
         """A transport is connected: give it an engine, and to the worker to keep an eye on it."""
@@ -49,25 +52,32 @@ class Acceptor:
         # An address such as 0.0.0.0 stands for many, of which the client has chosen one.
         server = (name[0], name[1]) if isinstance(name, tuple) else self._opened.server
         client = (peer[0].partition("%")[0], peer[1]) if isinstance(peer, tuple) else None
-        connection = Connection(
-            worker,
-            transport,
-            self._open(worker.config, now),
-            ScopeContext(client, server, worker.config.root_path, worker.state),
-            now,
-        )
+        config = worker.config
+        context = ScopeContext(client, server, config.root_path, worker.state)
+        if self._contexts is None:
+            engine = self._negotiator.open_cleartext(now)
+            connection = Connection(worker, transport, engine, context, now)
+            connection.site = self._site
+        else:
+            session = self._secure(self._contexts, config, now)
+            assert session.wire is not None
+            context.tls = session.extension
+            connection = Connection(worker, transport, session.wire, context, now)
+            connection.secure = session
+            connection.site = session if session.answers_anything else None
         worker.adopt(connection)
         return connection
 
-    def _open(self, config: Config, now: float) -> ByteConnection:
-        if self._contexts is None:
-            return self._negotiator.open_cleartext(now)
+    def _secure(self, contexts: TLSContexts, config: Config, now: float) -> TLSSession:
         from hyperserver.protocol.tls import TLSConnection
+        from hyperserver.runtime.tls_session import TLSSession
 
-        return TLSConnection(
-            self._contexts.choose,
+        session = TLSSession(contexts, self._worker.several_policies, self._site)
+        session.wire = TLSConnection(
+            session.choose,
             self._negotiator.open_tls,
             config.timeouts.handshake,
             config.timeouts.linger,
             now,
         )
+        return session

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from hyperserver.asgi.scope import ScopeContext, http_scope, websocket_scope
 from hyperserver.observe.logs import logger
+from hyperserver.protocol.answers import refusal
 from hyperserver.protocol.events import (
     DataReceived,
     Event,
@@ -23,13 +24,15 @@ from hyperserver.protocol.events import (
     StreamClosed,
     TrailersReceived,
 )
-from hyperserver.protocol.fields import response_fields
 from hyperserver.protocol.interface import HIGH_WATER, ByteConnection
 from hyperserver.protocol.websocket.handshake import HandshakeRefused, read_handshake
 from hyperserver.runtime.stream import AnyStream, Stream, WebSocketStream
 
 if TYPE_CHECKING:
+    from hyperserver.protocol.answers import Answer
     from hyperserver.runtime.backend import Transport
+    from hyperserver.runtime.site import Site
+    from hyperserver.runtime.tls_session import TLSSession
     from hyperserver.runtime.worker import Worker
 
 
@@ -48,7 +51,9 @@ class Connection:
         "_written",
         "context",
         "engine",
+        "secure",
         "shares_writes",
+        "site",
         "streams",
         "transport",
         "websockets",
@@ -71,6 +76,10 @@ class Connection:
         #: Takes and gives bytes: the engine itself, or a layer of TLS around it.
         self.wire = engine
         self.context = context
+        #: Answers what is not the application's, if anything is not.
+        self.site: Site | TLSSession | None = None
+        #: Of a connection with TLS.
+        self.secure: TLSSession | None = None
         self.streams: dict[int, AnyStream] = {}
         #: Those of the streams that have deadlines of their own, and outlive their applications.
         self.websockets: list[WebSocketStream] = []
@@ -123,6 +132,8 @@ class Connection:
             return
         self._lost = self._pumping = True  # never pump again
         self.worker.forget(self)
+        if self.secure is not None:
+            self.secure.ended(self.context.client)
         for stream in list(self.streams.values()):
             stream.closed()
             stream.wake()
@@ -227,6 +238,9 @@ class Connection:
             self._pumping = self._lost
 
     def _start_stream(self, request: RequestReceived, at_once: bool) -> None:
+        if self.site is not None and (answer := self.site.answer(request)) is not None:
+            self._answer(request, answer)
+            return
         if request.protocol is not None:
             self._start_websocket(request, at_once)
             return
@@ -236,12 +250,18 @@ class Connection:
         scope = http_scope(request, self.context, self.engine.can_push)
         worker.backend.spawn(stream, scope, at_once)
 
+    def _answer(self, request: RequestReceived, answer: Answer) -> None:
+        """In place of the application."""
+        self.engine.send_response(request.stream_id, answer.status, answer.headers, answer.body)
+        self.engine.release(request.stream_id)
+        self.worker.log_answer(self, request, answer)
+
     def _start_websocket(self, request: RequestReceived, at_once: bool) -> None:
         worker = self.worker
         try:
             handshake = read_handshake(request, worker.deflate)
-        except HandshakeRefused as refusal:
-            self._refuse_handshake(request, refusal)
+        except HandshakeRefused as error:
+            self._answer(request, refusal(error.status, error.reason, *error.headers))
             return
         stream = WebSocketStream(self, request, handshake, self._now)
         self.streams[request.stream_id] = stream
@@ -251,24 +271,6 @@ class Connection:
             stream.shutdown()
         scope = websocket_scope(request, self.context, handshake.subprotocols)
         worker.backend.spawn(stream, scope, at_once)
-
-    def _refuse_handshake(self, request: RequestReceived, refusal: HandshakeRefused) -> None:
-        body = f"{refusal.status}: {refusal.reason}\n".encode()
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), *refusal.headers]
-        fields = response_fields(headers).with_content_length(len(body))
-        self.engine.send_response(request.stream_id, refusal.status, fields, body)
-        self.engine.release(request.stream_id)
-        self.worker.log_refusal(
-            self,
-            RequestRefused(
-                request.stream_id,
-                refusal.status,
-                refusal.reason,
-                request.method,
-                request.target,
-                request.http_version,
-            ),
-        )
 
     def _dispatch(self, event: Event) -> None:
         """Any event but the two that are by far the most frequent."""

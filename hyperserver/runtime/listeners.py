@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import socket
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hyperserver.asgi.scope import Address
+from hyperserver.config.addresses import split_host_port
 from hyperserver.config.schema import Listen
 from hyperserver.errors import ConfigError, ListenError
-
-_HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>\d{1,5})")
 
 
 @dataclass(slots=True)
 class OpenSocket:
     """A bound socket. ``server`` is what scopes say of it, ``url`` what the log says.
 
-    ``tls`` means that connections begin with a handshake, ``protocols`` are ALPN names; ``path`` is the file of a Unix socket
-    that is ours to remove.
+    ``tls`` means that connections begin with a handshake, ``protocols`` are ALPN names; ``path`` is
+    the file of a Unix socket that is ours to remove; ``listen`` are all the settings.
     """
 
     sock: socket.socket
@@ -33,6 +31,7 @@ class OpenSocket:
     protocols: tuple[str, ...] = ("h2", "http/1.1")
     path: str | None = None
     inode: int = 0
+    listen: Listen = field(default_factory=Listen)
 
     def unlink(self) -> None:
         """Remove the socket file, if it is still the one we made."""
@@ -68,13 +67,11 @@ def _open(bind: str, listen: Listen) -> list[OpenSocket]:
         return [_open_unix(bind.removeprefix("unix:"), listen)]
     if bind.startswith("fd:"):
         return [_open_fd(bind.removeprefix("fd:").removeprefix("//"), listen)]
-    match = _HOST_PORT.fullmatch(bind)
-    if match is None or int(match["port"]) > 65_535:
-        raise ConfigError(
-            f'bind: {bind!r} is not an address; write "host:port", "[v6]:port", '
-            '"unix:/path" or "fd:N"'
-        )
-    return _open_tcp(bind, match["v6"] or match["host"] or "0.0.0.0", int(match["port"]), listen)
+    try:
+        host, port = split_host_port(bind)
+    except ValueError as error:
+        raise ConfigError(f"bind: {error}") from None
+    return _open_tcp(bind, host, port, listen)
 
 
 def _open_tcp(bind: str, host: str, port: int, listen: Listen) -> list[OpenSocket]:
@@ -116,10 +113,18 @@ def _describe(sock: socket.socket, listen: Listen) -> OpenSocket:
         host, port = name[0], name[1]
         shown = f"[{host}]" if ":" in host else host
         url = f"{'https' if listen.tls else 'http'}://{shown}:{port}"
-        return OpenSocket(sock, (host, port), url, listen.backlog, listen.tls, listen.protocols)
+        return OpenSocket(
+            sock, (host, port), url, listen.backlog, listen.tls, listen.protocols, listen=listen
+        )
     path = os.fsdecode(name)
     return OpenSocket(
-        sock, (path, None), f"unix:{path}", listen.backlog, listen.tls, listen.protocols
+        sock,
+        (path, None),
+        f"unix:{path}",
+        listen.backlog,
+        listen.tls,
+        listen.protocols,
+        listen=listen,
     )
 
 
@@ -167,6 +172,7 @@ def _open_unix(path: str, listen: Listen) -> OpenSocket:
         listen.protocols,
         path,
         inode,
+        listen,
     )
 
 

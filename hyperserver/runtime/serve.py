@@ -19,6 +19,7 @@ from hyperserver.config.load import from_mapping
 from hyperserver.config.schema import Config
 from hyperserver.errors import ConfigError
 from hyperserver.observe.logs import logger
+from hyperserver.protocol.negotiate import choose_engines
 from hyperserver.runtime.listeners import OpenSocket, close_all, open_all
 from hyperserver.runtime.worker import CANCEL_PATIENCE, Worker
 
@@ -98,10 +99,31 @@ def choose_loop(worker: str) -> tuple[str, dict[str, Any]]:
     if worker == "auto":
         worker = "uvloop" if find_spec("uvloop") is not None else "asyncio"
     elif worker != "asyncio" and find_spec(worker) is None:
-        raise ConfigError(f"worker: {worker} is not installed; run `pip install {worker}`")
+        raise ConfigError(f"`worker`: {worker} is not installed; run `pip install {worker}`")
     if worker == "trio":
         return "trio", {}
     return "asyncio", {"use_uvloop": worker == "uvloop"}
+
+
+def check_libraries(config: Config) -> tuple[str, list[ConfigError]]:
+    """The libraries that the configuration chooses, and what this installation lacks of them."""
+
+    def loop() -> str:
+        name, options = choose_loop(config.worker)
+        return "uvloop" if options.get("use_uvloop") else name
+
+    def engines() -> str:
+        chosen = (config.http1.engine, config.http2.engine, config.websocket.engine)
+        return choose_engines(*chosen).load()
+
+    found: list[str] = []
+    missing: list[ConfigError] = []
+    for choose in (loop, engines):
+        try:
+            found.append(choose())
+        except ConfigError as error:
+            missing.append(error)
+    return ", ".join(found), missing
 
 
 async def _main(app: ASGIApplication, config: Config, sockets: list[OpenSocket]) -> int:
@@ -114,15 +136,13 @@ async def _main(app: ASGIApplication, config: Config, sockets: list[OpenSocket])
         is_ready = True
         engines = worker.engines
         logger.info(
-            "hyperserver %s, %s, HTTP/1.1 by %s %s, HTTP/2 by %s %s, WebSocket by %s %s, Python %s",
+            "hyperserver %s, %s, HTTP/1.1 by %s %s, HTTP/2 by %s, WebSocket by %s, Python %s",
             __version__,
             worker.backend.name,
             engines.http1_name,
             engines.http1_version,
             engines.http2_name,
-            engines.http2_version,
             engines.websocket_name,
-            engines.websocket_version,
             sys.version.split()[0],
         )
         for opened in sockets:
@@ -135,6 +155,10 @@ async def _main(app: ASGIApplication, config: Config, sockets: list[OpenSocket])
 
     def on_signal(number: int) -> None:
         name = signal.Signals(number).name
+        if name == "SIGHUP":
+            logger.info("SIGHUP: reading the certificates again")
+            worker.reload()
+            return
         signals.append(number)
         if not is_ready:
             logger.info("%s: cancelling the startup", name)
@@ -149,7 +173,8 @@ async def _main(app: ASGIApplication, config: Config, sockets: list[OpenSocket])
     clean = False
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
-        await tasks.start(_watch_signals, on_signal)
+        hangup = any(opened.tls for opened in sockets)
+        await tasks.start(_watch_signals, on_signal, hangup)
         try:
             clean = await worker.run(sockets, on_ready=ready, on_stuck=stuck)
         except Exception as error:  # noqa: BLE001 - raised below, outside the task group
@@ -182,14 +207,19 @@ def leave_soon(code: int) -> None:
 
 async def _watch_signals(
     on_signal: Callable[[int], None],
+    hangup: bool,
     *,
     task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """SIGINT and SIGTERM: the first drains, the second forces; during startup, one is enough."""
+    """SIGINT and SIGTERM: the first drains, the second forces; during startup, one is enough.
+
+    With ``hangup`` also SIGHUP, which ends a process that has nothing to read again.
+    """
     if sys.platform == "win32":  # no loop there takes signal handlers; Ctrl-C cancels instead
         task_status.started()
         return
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+    numbers = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if hangup else ()))
+    with anyio.open_signal_receiver(*numbers) as received:
         task_status.started()
         async for number in received:
             on_signal(number)

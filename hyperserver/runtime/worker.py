@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from contextlib import AsyncExitStack
-from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -26,18 +25,21 @@ from hyperserver.protocol.websocket.connection import WebSocket, WebSocketOption
 from hyperserver.protocol.websocket.deflate import Deflate, DeflateOptions
 from hyperserver.runtime.acceptor import Acceptor
 from hyperserver.runtime.backend import Backend, Listener
+from hyperserver.runtime.dates import http_date
 from hyperserver.runtime.lifespan import Lifespan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hyperserver.asgi.types import ASGIApplication
-    from hyperserver.config.schema import Config
-    from hyperserver.protocol.events import RequestRefused
+    from hyperserver.config.schema import Config, Listen
+    from hyperserver.protocol.answers import Answer
+    from hyperserver.protocol.events import RequestReceived, RequestRefused
     from hyperserver.protocol.websocket.handshake import Handshake
     from hyperserver.runtime.connection import Connection
     from hyperserver.runtime.listeners import OpenSocket
     from hyperserver.runtime.stream import AnyStream
+    from hyperserver.runtime.tls_reload import TLSStore
 
 #: Seconds between two sweeps over all deadlines; how late a timeout may come.
 SWEEP_INTERVAL = 0.5
@@ -81,7 +83,9 @@ class Worker:
             min_body_rate=config.timeouts.min_body_rate,
             linger_timeout=config.timeouts.linger,
         )
-        self._defaults = ResponseDefaults(b"hyperserver" if config.server_header else None)
+        self._defaults: list[ResponseDefaults] = []
+        #: The certificates, if a listener speaks TLS.
+        self.tls: TLSStore | None = None
         self._http2 = HTTP2Options(
             max_concurrent_streams=config.http2.max_concurrent_streams,
             initial_window=config.http2.initial_window,
@@ -149,6 +153,9 @@ class Worker:
                         for opened, acceptor in zip(sockets, acceptors, strict=True)
                     ]
                     tasks.start_soon(self._sweep_forever)
+                    if self.tls is not None:
+                        self.tls.announce()
+                        tasks.start_soon(self.tls.watch)
                     on_ready()
                     try:
                         await self._stopping.wait()
@@ -182,6 +189,11 @@ class Worker:
         """Begin the graceful end."""
         self._stopping.set()
 
+    def reload(self) -> None:
+        """Read certificates again."""
+        if self.tls is not None:
+            self.tls.request_reload()
+
     def force(self) -> None:
         """Do not wait for what is in flight."""
         self._stopping.set()
@@ -190,20 +202,39 @@ class Worker:
 
     def acceptor(self, opened: OpenSocket) -> Acceptor:
         """What makes connections of those that ``opened`` accepts. Raises ConfigError."""
+        defaults = self._response_defaults(opened.listen)
         negotiator = Negotiator(
             self.engines,
             self._limits,
             self._http2,
-            self._defaults,
+            defaults,
             protocols=opened.protocols,
             upgrade=self.config.http2.upgrade,
         )
         contexts = None
         if opened.tls:
-            from hyperserver.runtime.tls_contexts import TLSContexts
+            if self.tls is None:
+                from hyperserver.runtime.tls_reload import TLSStore
 
-            contexts = TLSContexts(self.config.tls, opened.protocols)
+                self.tls = TLSStore(self.config.tls)
+            contexts = self.tls.contexts(opened.protocols)
+            negotiator.expect_http2()
         return Acceptor(self, opened, negotiator, contexts)
+
+    def _response_defaults(self, listen: Listen) -> ResponseDefaults:
+        more = []
+        if listen.hsts is not None:
+            more.append((b"strict-transport-security", b"max-age=%d" % listen.hsts))
+        if listen.alt_svc is not None:
+            more.append((b"alt-svc", listen.alt_svc.encode()))
+        server = b"hyperserver" if self.config.server_header else None
+        self._defaults.append(ResponseDefaults(server, None, more))
+        return self._defaults[-1]
+
+    @property
+    def several_policies(self) -> bool:
+        """Hosts differ in what their clients must show."""
+        return self.tls is not None and self.tls.several_policies
 
     def open_websocket(self, handshake: Handshake) -> WebSocket:
         """The protocol's side of a WebSocket that the application accepts."""
@@ -315,6 +346,20 @@ class Worker:
                 refusal.reason,
             )
 
+    def log_answer(self, connection: Connection, request: RequestReceived, answer: Answer) -> None:
+        """The server has answered in place of the application."""
+        if self.access_log is not None:
+            self.access_log.request(
+                connection.context.client,
+                request.method,
+                request.target,
+                request.http_version,
+                answer.status,
+                0 if request.method == "HEAD" else len(answer.body),
+                0.0,
+                f"refused: {answer.reason}" if answer.reason else "",
+            )
+
     def _check_idle(self) -> None:
         if not self._connections and not self.streams:
             self._idle.set()
@@ -334,4 +379,6 @@ class Worker:
 
     def _refresh_date(self) -> None:
         if self.config.date_header:
-            self._defaults.set_date(formatdate(usegmt=True).encode())
+            date = http_date(time.time())
+            for defaults in self._defaults:
+                defaults.set_date(date)

@@ -3,20 +3,24 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-import tomllib
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any, get_type_hints
 
 import pytest
 
 import hyperserver.config as public
-from hyperserver.config import TLS, Config, Limits, Listen, Timeouts, schema
-from hyperserver.config.units import format_duration, format_size
+from hyperserver.config import (
+    TLS,
+    Certificate,
+    ClientAuth,
+    Config,
+    Limits,
+    Listen,
+    Timeouts,
+    schema,
+)
 from hyperserver.errors import ConfigError
 from hyperserver.protocol.interface import Limits as EngineLimits
-
-EXAMPLE = Path(__file__).resolve().parents[2] / "config.example.toml"
 
 
 def tables() -> Iterator[tuple[str, type[Any]]]:
@@ -60,7 +64,7 @@ def test_every_setting_is_documented(name: str, field: dataclasses.Field[Any]) -
 @pytest.mark.parametrize(("name", "field"), SETTINGS, ids=[name for name, _ in SETTINGS])
 def test_every_default_obeys_its_own_rules(name: str, field: dataclasses.Field[Any]) -> None:
     choices, minimum, maximum = (field.metadata[k] for k in ("choices", "minimum", "maximum"))
-    if choices:
+    if choices and field.default is not None:
         values = field.default if isinstance(field.default, tuple) else (field.default,)
         assert set(values) <= set(choices)
     if minimum is not None and field.default is not None:
@@ -112,13 +116,77 @@ def test_a_certificate_without_a_key_is_refused_and_never_plaintext() -> None:
 
 
 def test_a_listener_that_speaks_tls_needs_a_certificate() -> None:
-    with pytest.raises(ConfigError, match=r"`listen\.tls`: needs `tls\.certificate`"):
+    with pytest.raises(ConfigError, match=r"`listen\[1\]\.tls`: needs `tls\.certificate`"):
         Config(listen=(Listen(), Listen(tls=True)))
 
 
 def test_a_certificate_needs_a_listener_that_speaks_tls() -> None:
     with pytest.raises(ConfigError, match=r"`tls`: no listener uses it; set `tls = true` in a"):
         Config(tls=WITH_TLS)
+
+
+# ---- TLS: what contradicts what ----------------------------------------------------------------
+
+ONE = Certificate(certificate="c.pem", key="k.pem")
+
+
+@pytest.mark.parametrize(
+    ("build", "complaint"),
+    [
+        (lambda: TLS(certificate="c", key="k", certificates=(ONE,)), "as the first of those"),
+        (lambda: TLS(dev=True, certificates=(ONE,)), "`tls.dev`: makes a certificate of its own"),
+        (lambda: TLS(dev=True, certificate="c", key="k"), "`tls.dev`"),
+        (lambda: TLS(profile="modern", minimum_version="1.2"), "contradicts `tls.profile`"),
+        (lambda: TLS(key_password_file="p"), "`tls.key_password_file`: needs `tls.key` beside"),
+        (lambda: TLS(key_password_env="P"), "`tls.key_password_env`: needs `tls.key` beside"),
+        (lambda: TLS(client_auth=ClientAuth("required", "ca")), "`tls.client_auth`: needs"),
+        (
+            lambda: TLS(certificate="c", key="k", key_password_file="p", key_password_env="P"),
+            "`tls.key_password_file`: contradicts",
+        ),
+        (
+            lambda: Certificate("c", "k", key_password_file="p", key_password_env="P"),
+            "contradicts `tls.certificates.key_password_env`",
+        ),
+        (lambda: ClientAuth(mode="required"), '"required" needs `tls.client_auth.ca`'),
+        (lambda: ClientAuth(ca="ca.pem"), "`tls.client_auth.ca`: needs `tls.client_auth.mode"),
+        (lambda: ClientAuth(crl="crl.pem"), "`tls.client_auth.crl`: needs"),
+        (lambda: Listen(redirect="https"), "needs `listen.names`"),
+        (lambda: Listen(redirect="https", names=("a",), tls=True), "speaks TLS already"),
+        (lambda: Listen(names=("a",)), "`listen.names`: needs `listen.redirect"),
+        (lambda: Listen(redirect="https", names=("http://a",)), "'http://a' is not a host name"),
+        (lambda: Listen(hsts=3600.0), "`listen.hsts`: needs `listen.tls` = true"),
+        (lambda: Listen(alt_svc="a\nb"), "cannot stand in a field"),
+    ],
+)
+def test_contradictions(build: Callable[[], object], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(complaint)):
+        build()
+
+
+def test_contradictions_are_all_told() -> None:
+    with pytest.raises(ConfigError) as caught:
+        TLS(dev=True, key="k", certificates=(ONE,), profile="modern", minimum_version="1.2")
+    assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == [
+        "`tls.key`", "`tls.dev`", "`tls.minimum_version`",
+    ]  # fmt: skip
+    with pytest.raises(ConfigError) as caught:
+        Listen(redirect="https", tls=True, hsts=1.0, alt_svc="\n", names=("a b", "c", "d/"))
+    assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == [
+        "`listen.redirect`", "`listen.names[0]`", "`listen.names[2]`", "`listen.alt_svc`",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["a.test", "a.test:8443", "[::1]:443", "localhost", "192.0.2.1"])
+def test_names_that_a_redirect_may_lead_to(name: str) -> None:
+    assert Listen(redirect="https", names=(name,)).names == (name,)
+
+
+def test_one_certificate_is_a_list_of_one() -> None:
+    assert WITH_TLS.entries() == (ONE,)
+    assert TLS(certificates=(ONE, ONE)).entries() == (ONE, ONE)
+    assert TLS(dev=True).is_set_up
+    assert not TLS().is_set_up
 
 
 def test_the_package_offers_every_table() -> None:
@@ -139,44 +207,3 @@ def test_defaults_agree_with_those_of_the_engines() -> None:
         min_body_rate=timeouts.min_body_rate,
         linger_timeout=timeouts.linger,
     )
-
-
-# ---- the example file --------------------------------------------------------------------------
-
-
-def uncommented() -> str:
-    """The example with its commented-out keys set, each of which stands alone on its line."""
-    return re.sub(r"(?m)^# (\w+ = )", r"\1", EXAMPLE.read_text(encoding="utf-8"))
-
-
-def test_the_example_shows_every_setting_and_no_other() -> None:
-    data = tomllib.loads(uncommented())
-    shown = set()
-    for key, value in data.items():
-        table = value[0] if isinstance(value, list) else value
-        if isinstance(table, dict):
-            shown |= {f"{key}.{name}" for name in table}
-        else:
-            shown.add(key)
-    assert shown == {name for name, _ in SETTINGS}
-
-
-def test_the_example_writes_defaults_as_people_would() -> None:
-    data = tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))
-    for table, format_value, default in (
-        ("timeouts", format_duration, Timeouts()),
-        ("limits", format_size, Limits()),
-    ):
-        for name, value in data[table].items():
-            if isinstance(value, str):
-                assert value == format_value(getattr(default, name)), name
-
-
-def test_every_choice_of_the_example_is_explained() -> None:
-    lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
-    for name, field in SETTINGS:
-        key = name.rpartition(".")[2]
-        if field.metadata["choices"]:
-            found = [line for line in lines if line.startswith(f"{key} = ")]
-            choices = field.metadata["choices"]
-            assert any(all(c in line for c in choices) for line in found), (name, found)

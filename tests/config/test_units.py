@@ -51,9 +51,9 @@ def test_sizes(text: str, size: int) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (30, 'needs a unit: write "30s"'),
-        (1.5, 'needs a unit: write "1.5s"'),
-        ("30", 'needs a unit: write "30s"'),
+        (30, 'needs a unit; write "30s"'),
+        (1.5, 'needs a unit; write "1.5s"'),
+        ("30", 'needs a unit; write "30s"'),
         ("30 parsecs", "unknown unit 'parsecs'; use one of ms, s, m, min, h, d"),
         ("30S", "unknown unit 'S'"),
         ("64KiB", "unknown unit 'KiB'"),
@@ -79,8 +79,8 @@ def test_wrong_durations_say_what_is_right(value: object, message: str) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (65_536, 'needs a unit: write "65536B", "…KiB" or "…MiB"'),
-        ("64", 'needs a unit: write "64B"'),
+        (65_536, 'needs a unit; write "65536B", "…KiB" or "…MiB"'),
+        ("64", 'needs a unit; write "64B"'),
         ("64kib", "unknown unit 'kib'; use one of B, kB, KB, MB, GB, KiB, MiB, GiB"),
         ("64M", "unknown unit 'M'"),
         ("30s", "unknown unit 's'"),

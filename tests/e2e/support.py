@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -59,7 +60,8 @@ class Output:
 class Server:
     """``python -m hyperserver APP`` on a free port.
 
-    ``worker`` may name an HTTP/1 engine, too ("trio+h11"); ``config`` is the text of a file.
+    ``worker`` may name an HTTP/1 engine, too ("trio+h11"); ``config`` is the text of a file, which
+    without ``bind`` names the addresses, too.
     """
 
     def __init__(
@@ -68,12 +70,13 @@ class Server:
         worker: str,
         *options: str,
         config: str = "",
-        bind: str = "127.0.0.1:0",
+        bind: str | None = "127.0.0.1:0",
         folder: Path | None = None,
         pass_fds: Iterable[int] = (),
     ) -> None:
         worker, _, engine = worker.partition("+")
-        command = [sys.executable, "-m", "hyperserver", app, "--worker", worker, "-b", bind]
+        command = [sys.executable, "-m", "hyperserver", app, "--worker", worker]
+        command += ["-b", bind] if bind else []
         command += ["--http1-engine", engine] if engine else []
         if config:
             assert folder is not None, "a configuration needs a folder for its file"
@@ -337,3 +340,30 @@ class Client:
         except (AssertionError, ConnectionResetError):
             return b"".join(body), False
         return b"".join(body), True
+
+
+class TLSClient(Client):
+    """``tls`` is the socket's TLS; truncation raises ssl.SSLEOFError where it is read.
+
+    ``name`` is the host that is asked for, which the certificate must be made out to.
+    """
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        context: ssl.SSLContext,
+        name: str | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> None:
+        super().__init__(address)
+        try:
+            self.tls = context.wrap_socket(
+                self.sock,
+                server_hostname=name or address[0],
+                session=session,
+                suppress_ragged_eofs=False,
+            )
+        except BaseException:
+            self.sock.close()
+            raise
+        self.sock = self.tls

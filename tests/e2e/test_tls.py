@@ -5,25 +5,24 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import random
+import re
 import shutil
 import socket
 import ssl
 import struct
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from tests.conftest import Certificate, MakeClientContext
 from tests.e2e.http2_client import HTTP2Client
-from tests.e2e.support import Client, Server
-
-if TYPE_CHECKING:
-    import trustme
+from tests.e2e.support import Client, Server, TLSClient, wait_until
 
 PROBE = "tests.e2e.apps.probe:app"
 HANDSHAKE = 0.4
@@ -34,21 +33,6 @@ linger = "500ms"
 """
 BODY = random.Random(1).randbytes(10_000_000)
 DIGEST = hashlib.sha256(BODY).hexdigest()
-
-
-class TLSClient(Client):
-    """``tls`` is the socket's TLS; truncation raises ssl.SSLEOFError where it is read."""
-
-    def __init__(self, address: tuple[str, int], context: ssl.SSLContext) -> None:
-        super().__init__(address)
-        try:
-            self.tls = context.wrap_socket(
-                self.sock, server_hostname=address[0], suppress_ragged_eofs=False
-            )
-        except BaseException:
-            self.sock.close()
-            raise
-        self.sock = self.tls
 
 
 class TLSServer(Server):
@@ -103,13 +87,6 @@ def server(worker: str, secure_for: ServerFor) -> Iterator[TLSServer]:
     assert server.process.poll() is None, str(server.stderr)
     assert "internal error" not in str(server.stderr)
     assert server.get("/hello").body == b"Hello"
-
-
-@pytest.fixture(scope="module")
-def authority_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("authority") / "authority.pem"
-    authority.cert_pem.write_to_path(str(file))
-    return file
 
 
 @pytest.fixture
@@ -233,6 +210,17 @@ def test_curl(
     assert len(curl(server.url + "/download?chunks=100")) == 100 * 65_536
     by_name = server.url.replace("127.0.0.1", "localhost")
     assert curl("--ipv4", by_name + "/hello") == b"Hello"
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+def test_renegotiation_is_refused(server: TLSServer) -> None:
+    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-tls1_2"]
+    done = subprocess.run(
+        [*command, "-msg"], input=b"R\n", capture_output=True, timeout=20, check=False
+    )
+    said = (done.stdout + done.stderr).decode("latin-1")
+    assert "RENEGOTIATING" in said
+    assert re.search("no.renegotiation", said), said
 
 
 # ---- what is no TLS --------------------------------------------------------------------------
@@ -379,6 +367,40 @@ def test_damaged_record(server: TLSServer, key: str) -> None:
             while bare.recv(65_536):
                 pass
         assert server.wait_report(key, "send") == "ClientDisconnected"
+
+
+def test_what_goes_wrong_is_told_to_who_wants_to_know(
+    worker: str, certificate: Certificate, make_client_context: MakeClientContext
+) -> None:
+    context = make_client_context()
+    with TLSServer(certificate, context, PROBE, worker, "--log-level", "debug") as server:
+        client = server.connect()
+        assert client.request("GET", "/hello").body == b"Hello"  # with it come the tickets
+        cut(client, "close")
+        wait_until(lambda: "was cut off without a close_notify" in str(server.stderr), "it is told")
+        with server.connect_bare() as bare:
+            assert bare.request("GET", "/").status == 400
+        wait_until(lambda: "ended: plain HTTP" in str(server.stderr), "plain HTTP is told")
+        assert server.get("/hello").body == b"Hello"
+        assert not re.search("WARNING|ERROR", str(server.stderr))
+        assert server.stop() == 0
+
+
+# ---- a certificate for development -----------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="keeps it elsewhere")
+def test_dev_tls(worker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    with Server(PROBE, worker, "--dev-tls") as server:
+        trusted = tmp_path / "hyperserver/dev-tls/ca.pem"
+        (line,) = (line for line in server.stderr.lines if "to trust it" in line)
+        assert str(trusted) in line
+        context = ssl.create_default_context(cafile=str(trusted))
+        for name in ("localhost", "127.0.0.1"):
+            with TLSClient(("127.0.0.1", server.port), context, name) as client:
+                assert client.request("GET", "/hello").body == b"Hello"
+        assert server.stop() == 0
 
 
 # ---- stopping --------------------------------------------------------------------------------

@@ -46,6 +46,27 @@ def test_date_and_server_come_from_the_defaults_unless_the_application_sets_them
     assert peer.take() == b"HTTP/1.1 204 No Content\r\nserver: mine\r\ndate: never\r\n\r\n"
 
 
+def test_more_fields_of_a_listener_unless_the_application_sets_them(engine: str) -> None:
+    more = [(b"strict-transport-security", b"max-age=1"), (b"alt-svc", b"clear")]
+    peer = Peer(engine)
+    defaults = ResponseDefaults(None, None, more)
+    peer.connection = open_http1(choose_engines(engine), Limits(), defaults, "https", 0.0)
+    lines = b"strict-transport-security: max-age=1\r\nalt-svc: clear\r\n"
+    peer.send(get())
+    peer.answer(1)
+    assert peer.take() == b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n" + lines + b"\r\n"
+    peer.send(get())
+    peer.start(3, 204, end=True)
+    assert peer.take() == b"HTTP/1.1 204 No Content\r\n" + lines + b"\r\n"
+    peer.send(get())
+    own = (b"strict-transport-security", b"max-age=0")
+    peer.start(5, 200, own, (b"content-length", b"0"), (b"server", b"mine"), end=True)
+    assert peer.take() == (
+        b"HTTP/1.1 200 OK\r\nstrict-transport-security: max-age=0\r\ncontent-length: 0\r\n"
+        b"server: mine\r\nalt-svc: clear\r\n\r\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("status", "line"),
     [(404, b"HTTP/1.1 404 Not Found"), (299, b"HTTP/1.1 299 "), (999, b"HTTP/1.1 999 ")],

@@ -66,6 +66,20 @@ def test_date_and_server_come_from_the_defaults_unless_the_application_sets_them
     assert sorted(fields) == [(b":status", b"204"), (b"date", b"never"), (b"server", b"mine")]
 
 
+def test_more_fields_of_a_listener_unless_the_application_sets_them(h2_with: Open) -> None:
+    hsts, alt_svc = (b"strict-transport-security", b"max-age=1"), (b"alt-svc", b"clear")
+    peer = h2_with(defaults=ResponseDefaults(None, None, [hsts, alt_svc]))
+    for _ in range(2):
+        stream_id = peer.get()
+        peer.answer(stream_id)
+        assert (peer.responses[stream_id].fields or [])[-2:] == [hsts, alt_svc]
+        stream_id = peer.get()
+        own = (b"strict-transport-security", b"max-age=0")
+        peer.start(stream_id, 204, own, (b"server", b"mine"), end=True)
+        fields = peer.responses[stream_id].fields or []
+        assert fields == [(b":status", b"204"), own, (b"server", b"mine"), alt_svc]
+
+
 @pytest.mark.parametrize("with_start", [False, True])
 def test_the_date_is_the_latest(h2_with: Open, with_start: bool) -> None:
     defaults = ResponseDefaults(None, DATE)

@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from hyperserver.runtime.tls_contexts import make_context
-from tests.conftest import Certificate, MakeClientContext
+from tests.conftest import Certificate, MakeClientContext, server_context
 from tests.engines.playbook import Feed, whole
 from tests.protocol.tls_client import Client, Server
 
@@ -17,7 +16,7 @@ Connect = Callable[..., Client]
 
 @pytest.fixture
 def server(certificate: Certificate) -> Server:
-    return Server(make_context(str(certificate.chain), str(certificate.key), ["h2", "http/1.1"]))
+    return Server(server_context(certificate))
 
 
 @pytest.fixture

@@ -108,6 +108,16 @@ def test_one_that_says_neither(feed: Feed) -> None:
     assert read(real_hello(None), feed) == ClientHello(None, [])
 
 
+def test_the_signatures_that_a_client_can_verify() -> None:
+    schemes = extension(13, vector(2, b"\x04\x03", b"\x08\x04"))
+    found = read(records(message(body(schemes))))
+    assert found is not None
+    assert found.signature_schemes == [0x0403, 0x0804]
+    assert refusal(records(message(body(extension(13, vector(2, b"\x04")))))).alert == (
+        Alert.DECODE_ERROR
+    )
+
+
 def test_one_without_extensions() -> None:
     assert read(records(message(body()[:-2]))) == ClientHello(None, [])
     assert read(records(message(body()))) == ClientHello(None, [])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 import sys
 
 import pytest
@@ -27,8 +29,30 @@ def test_an_engine_is_chosen_by_name(name: str) -> None:
 
 
 def test_auto_prefers_the_fast_engine() -> None:
-    assert choose_engines() == choose_engines("auto")
-    assert choose_engines().http1_name == "httptools"
+    assert choose_engines().http1_name == choose_engines("auto").http1_name == "httptools"
+    assert choose_engines().websocket_name == "websockets"
+
+
+def test_auto_takes_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "websockets", None)
+    assert choose_engines().websocket_name == "wsproto"
+
+
+def test_engines_that_may_not_be_needed_are_imported_when_they_are() -> None:
+    code = (
+        "import sys\nfrom hyperserver.protocol.negotiate import choose_engines\n"
+        "engines = choose_engines()\nprint('h2' in sys.modules, 'websockets' in sys.modules)\n"
+        "print(engines.load())\nprint('h2' in sys.modules, 'websockets' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, text=True,
+        capture_output=True, check=True,
+    )  # fmt: skip
+    before, names, after = done.stdout.splitlines()
+    assert (before, after) == ("False False", "True True")
+    assert re.fullmatch(
+        r"HTTP/1\.1 by \w+ \d\S*, HTTP/2 by h2 \d\S*, WebSocket by \w+ \d\S*", names
+    )
 
 
 @pytest.mark.parametrize("name", ["nonesuch", "", "Httptools"])

@@ -10,8 +10,7 @@ import pytest
 from hyperserver.errors import LocalProtocolError
 from hyperserver.protocol.client_hello import Alert, ClientHello, HandshakeRefused
 from hyperserver.protocol.interface import ByteConnection
-from hyperserver.runtime.tls_contexts import make_context
-from tests.conftest import Certificate, MakeClientContext
+from tests.conftest import Certificate, MakeClientContext, server_context
 from tests.engines.playbook import FEEDS, Feed
 from tests.protocol.conftest import Connect
 from tests.protocol.tls_client import Client, Server
@@ -91,8 +90,7 @@ def test_the_server_name_chooses_the_certificate(
 ) -> None:
     contexts = {}
     for name in ("a.test", "b.test"):
-        made = issue(name)
-        contexts[name] = make_context(str(made.chain), str(made.key), ["h2"])
+        contexts[name] = server_context(issue(name), "h2")
     for name in ("a.test", "b.test", "A.test"):
         server.context = contexts[name.lower()]
         client = Client(server.accept(), make_client_context(), name=name).shake_hands()
@@ -111,7 +109,7 @@ def test_the_chosen_context_decides_who_needs_a_certificate(
 ) -> None:
     """Also for a session that was begun where none was needed."""
     relaxed = server.context
-    strict = make_context(str(certificate.chain), str(certificate.key), ["h2"])
+    strict = server_context(certificate, "h2")
     strict.verify_mode = ssl.CERT_REQUIRED
     authority.configure_trust(strict)  # type: ignore[attr-defined]
     context = make_client_context(version=version)

@@ -64,16 +64,19 @@ def response_head(
         written = headers.written
         if written is None:
             written = headers.written = field_lines(headers)
-        parts = (line, written, defaults.date_line, defaults.server_line, b"\r\n")
+        more = defaults.more_lines
+        parts = (line, written, defaults.date_line, defaults.server_line, more, b"\r\n")
         return b"".join(parts), BY_LENGTH, True
     date = defaults.date_line
     server = defaults.server_line
+    more = defaults.more_lines
     upgrades = False
     fields: Headers = headers
     if headers.steers:
         names = {name for name, _ in headers}
         date = b"" if b"date" in names else date
         server = b"" if b"server" in names else server
+        more = more and field_lines([field for field in defaults.more if field[0] not in names])
         keep_alive = keep_alive and not _asks_to_close(headers)
         fields = [field for field in headers if field[0] not in _REPLACED]
         upgrades = b"upgrade" in names
@@ -96,7 +99,7 @@ def response_head(
         end = b"connection: close\r\n" + end
     elif http10:
         end = b"connection: keep-alive\r\n" + end
-    return b"".join((line, field_lines(fields), date, server, end)), framing, keep_alive
+    return b"".join((line, field_lines(fields), date, server, more, end)), framing, keep_alive
 
 
 def _asks_to_close(headers: Headers) -> bool:

@@ -206,7 +206,10 @@ def response_block(status: int, headers: Headers, defaults: ResponseDefaults) ->
     block: Headers = [_STATUSES.get(status) or (b":status", b"%d" % status)]
     date = defaults.date
     server = defaults.server
+    more = defaults.more
     if headers.steers:
+        if more:
+            more = [field for field in more if all(field[0] != name for name, _ in headers)]
         for field in headers:
             name = field[0]
             if name in CONNECTION_SPECIFIC or name == b"te":
@@ -224,6 +227,8 @@ def response_block(status: int, headers: Headers, defaults: ResponseDefaults) ->
         block.append((b"date", date))
     if server:
         block.append((b"server", server))
+    if more:
+        block += more
     return block
 
 

@@ -1,0 +1,148 @@
+"""``hyperserver check``: the configuration, and the machine that it is for, without serving."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hyperserver.cli.findings import Finding
+from hyperserver.cli.flags import build_parser, gather
+from hyperserver.config.diagnose import Place, render
+from hyperserver.config.read import dotted, problems_of
+from hyperserver.config.schema import Config, Listen
+from hyperserver.config.sources import Sources, unknown_variables
+from hyperserver.errors import AppError, ConfigError, ListenError
+
+
+def run_check(argv: Sequence[str], sources: Sources) -> int:
+    """Run the command; the exit code: 0, or that of the first error. Raises UsageError."""
+    parser = build_parser(
+        "hyperserver check",
+        "Test a configuration and what it names: files, certificates, the application, addresses.",
+    )
+    parser.add_argument("--json", action="store_true", help="findings as JSON on standard output")
+    parser.add_argument(
+        "--no-environment",
+        action="store_true",
+        help="the configuration alone: open no file that it names, import and bind nothing",
+    )
+    arguments = parser.parse_args(argv)
+    findings: list[Finding] = []
+    try:
+        config = gather(arguments, sources)
+    except ConfigError as error:
+        findings += _errors(error)
+    else:
+        what = sources.file.name if sources.file else "no file, what was given and the defaults"
+        findings.append(Finding("ok", f"configuration: {what}"))
+        if not arguments.no_environment:
+            findings += _environment(config)
+    findings += (Finding("warning", line) for line in unknown_variables(sources.cls, os.environ))
+    (_print_json if arguments.json else _print)(findings, sources)
+    return next((each.code for each in findings if each.level == "error"), 0)
+
+
+def _errors(error: ConfigError) -> Iterator[Finding]:
+    for problem in problems_of(error):
+        yield Finding.of(problem)
+
+
+def _environment(config: Config) -> Iterator[Finding]:
+    from hyperserver.cli.inspect_tls import inspect_tls
+    from hyperserver.runtime.serve import check_libraries
+
+    libraries, missing = check_libraries(config)
+    for error in missing:
+        yield from _errors(error)
+    if not missing:
+        yield Finding("ok", f"libraries: {libraries}")
+    yield from inspect_tls(config.tls)
+    yield from _folders(config)
+    yield from _application(config)
+    yield from _addresses(config)
+
+
+def _folders(config: Config) -> Iterator[Finding]:
+    """One that is missing may be made while the server runs."""
+    for index, listen in enumerate(config.listen):
+        path = ("listen", index, "acme_webroot")
+        if listen.acme_webroot is not None and not os.path.isdir(listen.acme_webroot):
+            what = f"`{dotted(path)}`: there is no folder {listen.acme_webroot}"
+            yield Finding("warning", f"{what}; no challenge can be answered", path)
+
+
+def _application(config: Config) -> Iterator[Finding]:
+    if config.app is None:
+        yield Finding("warning", "application: none is named, so none was imported")
+        return
+    from hyperserver.runtime.load import load_app
+
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # what it prints is not part of our answer
+            load_app(config.app, config.app_dir, factory=config.factory)
+    except AppError as error:
+        yield Finding("error", str(error), ("app",), code=error.exit_code)
+    else:
+        yield Finding("ok", f"application: {config.app}")
+
+
+def _addresses(config: Config) -> Iterator[Finding]:
+    """Bind each address for a moment. One that is in use may be so by the server itself."""
+    from hyperserver.runtime.listeners import close_all, open_all
+
+    for index, listen in enumerate(config.listen):
+        for number, bind in enumerate(listen.bind):
+            path = ("listen", index, "bind", number)
+            try:
+                close_all(open_all((Listen(bind=(bind,), mode=listen.mode),)))
+            except (ListenError, ConfigError) as error:
+                if "already in use" in str(error):
+                    yield Finding("warning", f"{bind} is in use, maybe by this server", path)
+                else:
+                    yield Finding("error", str(error), path, code=error.exit_code)
+            else:
+                yield Finding("ok", f"address: {bind}")
+
+
+# ---- what is printed ----------------------------------------------------------------------------
+
+
+def _print(findings: Sequence[Finding], sources: Sources) -> None:
+    """What is right on standard output, what is not on standard error."""
+    color = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    for finding in findings:
+        if finding.level == "ok":
+            print(f"ok: {finding.problem.message}", flush=True)
+    for level in ("warning", "error"):
+        problems = [finding.problem for finding in findings if finding.level == level]
+        if problems:
+            print(render(problems, sources.locate, color=color, level=level), file=sys.stderr)
+
+
+def _print_json(findings: Sequence[Finding], sources: Sources) -> None:
+    errors = sum(finding.level == "error" for finding in findings)
+    document = {
+        "ok": not errors,
+        "file": sources.file.name if sources.file else None,
+        "findings": [_as_json(finding, sources) for finding in findings],
+    }
+    print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _as_json(finding: Finding, sources: Sources) -> dict[str, Any]:
+    problem = finding.problem
+    about: dict[str, Any] = {"level": finding.level, "message": problem.message}
+    if problem.advice:
+        about["advice"] = problem.advice
+    if problem.path:
+        about["key"] = dotted(problem.path)
+    place = problem.place or (sources.locate(problem) if problem.path else None)
+    if isinstance(place, Place):
+        about |= {"file": place.file, "line": place.line, "column": place.column}
+    elif place:
+        about["source"] = place
+    return about
