@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from hyperserver.asgi.types import ASGI_VERSION, HTTP_SPEC_VERSION
-from hyperserver.protocol.events import RequestReceived
+from hyperserver.protocol.events import Headers, RequestReceived
+
+if TYPE_CHECKING:
+    from hyperserver.asgi.proxy import ProxyTrust
 
 Address = tuple[str, int | None]
 
@@ -20,9 +23,10 @@ class ScopeContext:
     ``client`` is ``(host, port)``, None on a Unix socket; ``server`` is ``(host, port)`` or
     ``(socket path, None)``. ``state`` is the lifespan's namespace, None where there is none.
     ``tls`` gives the value of the extension of that name, None on a connection without TLS.
+    ``proxy`` is asked for the client of each request, None where the peer is not trusted.
     """
 
-    __slots__ = ("client", "root_path", "server", "state", "template", "tls")
+    __slots__ = ("client", "proxy", "root_path", "server", "state", "template", "tls")
 
     def __init__(
         self,
@@ -31,12 +35,14 @@ class ScopeContext:
         root_path: str,
         state: dict[str, Any] | None,
         tls: Callable[[], dict[str, Any]] | None = None,
+        proxy: ProxyTrust | None = None,
     ) -> None:
         self.client = client
         self.server = server
         self.root_path = root_path
         self.state = state
         self.tls = tls
+        self.proxy = proxy
         #: Copying a dict and setting half of its keys is quicker than building it.
         self.template: dict[str, Any] = {
             "type": "http",
@@ -53,6 +59,12 @@ class ScopeContext:
             "server": server,
             "extensions": None,
         }
+
+    def client_of(self, headers: Headers) -> Address | None:
+        """The client of a request, by what a trusted proxy says."""
+        if self.proxy is None:
+            return self.client
+        return self.proxy.origin(headers, self.client)[0]
 
 
 def decode_path(raw: bytes) -> str:
@@ -113,5 +125,11 @@ def _fill(scope: dict[str, Any], event: RequestReceived, context: ScopeContext) 
     scope["raw_path"] = raw_path
     scope["query_string"] = query_string
     scope["headers"] = event.headers
+    if context.proxy is not None:
+        scope["client"], scheme = context.proxy.origin(event.headers, context.client)
+        if scheme is not None:
+            if scope["type"] == "websocket":
+                scheme = "wss" if scheme == "https" else "ws"
+            scope["scheme"] = scheme
     if context.state is not None:
         scope["state"] = context.state.copy()

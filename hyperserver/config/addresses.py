@@ -29,3 +29,17 @@ def check_bind(bind: str) -> None:
             raise ValueError(f'"fd:{number}" needs a file descriptor number')
     else:
         split_host_port(bind)
+
+
+def check_trust(entry: str) -> None:
+    """Raise ValueError for what is neither an address, a network, ``unix`` nor ``*``."""
+    if entry in ("*", "unix"):
+        return
+    from ipaddress import ip_network
+
+    try:
+        ip_network(entry)
+    except ValueError as error:
+        raise ValueError(
+            f'{error}; write an address, a network such as "10.0.0.0/8", "unix" or "*"'
+        ) from None

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field
 from typing import ClassVar
 
-from hyperserver.config.addresses import check_bind
+from hyperserver.config.addresses import check_bind, check_trust
 from hyperserver.config.settings import setting, tables
 from hyperserver.errors import Mistakes
 
@@ -451,6 +451,30 @@ class WebSocket:
 
 
 @dataclass(frozen=True, slots=True)
+class Proxy:
+    """Proxies in front, whose word on their clients is taken: the address and scheme in scopes, and
+    the address in the access log.
+    """
+
+    RELOAD: ClassVar[str] = "live"
+
+    trust: tuple[str, ...] = setting(
+        (),
+        'Who they are: addresses, networks ("10.0.0.0/8"), "unix" for the peers of Unix sockets, or '
+        '"*" for everybody, which only a firewall makes safe.',
+        check=check_trust,
+        env="FORWARDED_ALLOW_IPS",
+        example=("10.0.0.0/8", "unix"),
+    )
+    header: str = setting(
+        "x-forwarded",
+        "Where they say it: in X-Forwarded-For and X-Forwarded-Proto, or in Forwarded (RFC 7239). "
+        "The other form is not looked at.",
+        choices=("x-forwarded", "forwarded"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What is written where: access lines to standard output, the rest to standard error."""
 
@@ -499,6 +523,7 @@ class Config:
     http1: HTTP1 = field(default_factory=HTTP1)
     http2: HTTP2 = field(default_factory=HTTP2)
     websocket: WebSocket = field(default_factory=WebSocket)
+    proxy: Proxy = field(default_factory=Proxy)
     log: Log = field(default_factory=Log)
 
     def __post_init__(self) -> None:

@@ -54,6 +54,9 @@ class Acceptor:
         client = (peer[0].partition("%")[0], peer[1]) if isinstance(peer, tuple) else None
         config = worker.config
         context = ScopeContext(client, server, config.root_path, worker.state)
+        proxy = worker.proxy
+        if proxy is not None and proxy.trusts(client):
+            context.proxy = proxy
         if self._contexts is None:
             engine = self._negotiator.open_cleartext(now)
             connection = Connection(worker, transport, engine, context, now)

@@ -31,6 +31,7 @@ from hyperserver.runtime.lifespan import Lifespan
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hyperserver.asgi.proxy import ProxyTrust
     from hyperserver.asgi.types import ASGIApplication
     from hyperserver.config.schema import Config, Listen
     from hyperserver.protocol.answers import Answer
@@ -96,6 +97,12 @@ class Worker:
             stall_timeout=config.timeouts.write,
         )
         websocket = config.websocket
+        #: Asked about the clients of proxies, if any are trusted.
+        self.proxy: ProxyTrust | None = None
+        if config.proxy.trust:
+            from hyperserver.asgi.proxy import ProxyTrust
+
+            self.proxy = ProxyTrust(config.proxy.trust, config.proxy.header)
         #: What handshakes may agree on.
         self.deflate = (
             DeflateOptions(websocket.compression_window, websocket.context_takeover)
@@ -323,7 +330,7 @@ class Worker:
         if self.access_log is not None:
             request = stream.request
             self.access_log.request(
-                stream.connection.context.client,
+                stream.connection.context.client_of(request.headers),
                 request.method,
                 request.target,
                 request.http_version,
@@ -350,7 +357,7 @@ class Worker:
         """The server has answered in place of the application."""
         if self.access_log is not None:
             self.access_log.request(
-                connection.context.client,
+                connection.context.client_of(request.headers),
                 request.method,
                 request.target,
                 request.http_version,
