@@ -65,6 +65,13 @@ def test_every_form_of_a_length(connect: Connect, length: int) -> None:
     assert peer.messages == [message, "x" * length]
 
 
+def test_every_length_of_a_frame_that_comes_alone(engine: str) -> None:
+    peer = Peer(engine, WebSocketOptions(ping_interval=0))
+    for length in (*range(700), *range(65_500, 65_560)):
+        message = "\xe9" * (length // 2) + "x" * (length % 2)
+        assert peer.receive(text(message)).messages.pop() == message
+
+
 @pytest.mark.parametrize("key", [bytes(4), b"\xff" * 4, b"\x00\x00\x00\x01", b"\x01\x02\x03\x04"])
 def test_every_mask(connect: Connect, key: bytes) -> None:
     message = bytes(range(256)) + b"odd"

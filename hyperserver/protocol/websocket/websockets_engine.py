@@ -14,6 +14,7 @@ from hyperserver.protocol.websocket.frames import (
     FIN,
     MAX_CONTROL,
     PONG,
+    SHORT,
     TEXT,
     Admit,
     Piece,
@@ -49,7 +50,9 @@ class FrameReader:
 
     def alone(self, data: bytes) -> Piece | None:
         size = len(data) - 6
-        if size < 0 or data[1] != size | 0x80 or self._at != len(self._data) or self._remaining:
+        if not 0 <= size <= SHORT or data[1] != size | 0x80:
+            return None
+        if self._remaining or self._at != len(self._data):
             return None
         first = data[0]
         if first != _WHOLE_TEXT and first != _WHOLE_BINARY:
