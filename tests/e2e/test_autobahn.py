@@ -44,8 +44,7 @@ def python27() -> None:
     "options",
     [
         ("--worker", WORKERS[-2], "--engine", "websockets"),
-        ("--worker", "asyncio", "--engine", "wsproto"),
-        ("--worker", "trio", "--engine", "websockets", "--http2"),
+        ("--worker", "trio", "--engine", "wsproto", "--http2"),
     ],
     ids=" ".join,
 )
