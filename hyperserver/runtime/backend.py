@@ -41,6 +41,9 @@ class Transport(Protocol):
     def undelivered(self) -> int:
         """Bytes written that the peer has not acknowledged, as far as the kernel can tell."""
 
+    def is_broken(self) -> bool:
+        """Whether the connection has been reset, which nobody notices while reading is paused."""
+
     def write_eof(self) -> None:
         """Half-close after what was written."""
 
@@ -122,3 +125,17 @@ def kernel_queue(sock: socket.socket) -> int:
     except (OSError, ValueError):  # closed already
         return 0
     return int.from_bytes(answer, sys.byteorder)
+
+
+def is_reset(sock: socket.socket) -> bool:
+    """Whether the peer has reset the connection; False where the system cannot tell."""
+    import select
+
+    if not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    try:
+        poll.register(sock.fileno(), 0)  # errors are reported without being asked for
+        return bool(poll.poll(0))
+    except (OSError, ValueError):  # closed already
+        return True

@@ -383,6 +383,8 @@ class Connection:
             self._watch_writing(waiting, now)
         if self.websockets:
             self._look_at_websockets(now)
+        if not self._reading and transport.is_broken():
+            transport.abort()
 
     def _look_at_websockets(self, now: float) -> None:
         looked = False

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio
 
 from hyperserver.protocol.interface import HIGH_WATER
-from hyperserver.runtime.backend import kernel_queue, reset_on_close
+from hyperserver.runtime.backend import is_reset, kernel_queue, reset_on_close
 
 if TYPE_CHECKING:
     from hyperserver.runtime.acceptor import Acceptor
@@ -113,6 +113,9 @@ class AsyncioTransport(asyncio.Protocol):
     def undelivered(self) -> int:
         transport = self._transport
         return transport.get_write_buffer_size() + kernel_queue(transport.get_extra_info("socket"))
+
+    def is_broken(self) -> bool:
+        return is_reset(self._transport.get_extra_info("socket"))
 
     def write_eof(self) -> None:
         if not self._transport.is_closing():

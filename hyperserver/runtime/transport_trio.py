@@ -29,7 +29,7 @@ import trio
 
 from hyperserver.observe.logs import logger
 from hyperserver.protocol.interface import HIGH_WATER
-from hyperserver.runtime.backend import kernel_queue, reset_on_close, tune
+from hyperserver.runtime.backend import is_reset, kernel_queue, reset_on_close, tune
 
 if TYPE_CHECKING:
     from hyperserver.runtime.acceptor import Acceptor
@@ -157,6 +157,9 @@ class TrioTransport:
 
     def undelivered(self) -> int:
         return self._unsent_size + kernel_queue(self.sock)
+
+    def is_broken(self) -> bool:
+        return is_reset(self.sock)
 
     def write_eof(self) -> None:
         if self._unsent:

@@ -568,13 +568,8 @@ def test_what_comes_before_the_acceptance_is_bounded(own: Server, key: str) -> N
         assert own.status("VmRSS") - before < 2 * MEGABYTE
 
 
-def test_a_reset_is_noticed_while_reading_has_stopped(
-    request: pytest.FixtureRequest, own: Server, key: str
-) -> None:
+def test_a_reset_is_noticed_while_reading_has_stopped(own: Server, key: str) -> None:
     """At what has come too early; the application waits for news, and cannot take that yet."""
-    if "trio" not in request.node.name:
-        reason = "asyncio's transports watch nothing while they are paused"
-        request.applymarker(pytest.mark.xfail(raises=AssertionError, reason=reason))
     early = ws.frame(BINARY, bytes(1000), mask=NO_MASK) * 200
     with Socket(own, f"/undecided?key={key}", early=early, wait=False) as client:
         own.wait_report(key, "connecting")

@@ -36,6 +36,9 @@ class Transport:
     def undelivered(self) -> int:
         return 0
 
+    def is_broken(self) -> bool:
+        return False
+
     def write_eof(self) -> None: ...
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...

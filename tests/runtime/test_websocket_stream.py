@@ -51,6 +51,9 @@ class Transport:
     def undelivered(self) -> int:
         return 0
 
+    def is_broken(self) -> bool:
+        return False
+
     def write_eof(self) -> None:
         self.ended = True
 
