@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "hyperserver"
 FILES = sorted(PACKAGE.rglob("*.py"))
-MAX_LINES = 660  # "about 600": a file much longer has more than one reason to change
+MAX_LINES = 640  # "about 600": a file much longer has more than one reason to change
 
 #: What each folder (or single module) may import from hyperserver, itself apart. An entry allows
 #: the module and all that is below it; the bare package stands for ``__version__`` only.

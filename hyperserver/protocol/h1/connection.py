@@ -42,6 +42,7 @@ from hyperserver.protocol.h1 import upgrade, wire
 from hyperserver.protocol.h1.chunked import ChunkedDecoder
 from hyperserver.protocol.h1.head import Head, SplitFields
 from hyperserver.protocol.h1.head_reader import HeadReader
+from hyperserver.protocol.h1.output import LARGE, Output
 from hyperserver.protocol.h1.sized import SizedDecoder
 from hyperserver.protocol.h1.wire import BY_CHUNKS, BY_CLOSE, BY_LENGTH, BY_NOTHING
 from hyperserver.protocol.interface import (
@@ -60,11 +61,9 @@ _NOT_STARTED, _SENDING, _DONE = range(3)
 
 #: A request body that the application left unread is drained up to this size.
 _MAX_DISCARD = 262_144
-#: A response body from here on is handed out by itself instead of being copied behind its head.
-_LARGE = 65_536
 
 
-class HTTP1Connection:
+class HTTP1Connection(Output):
     """The HTTP/1 engine, given a library's way to split field sections.
 
     ``make_splitter`` is called for each connection and after requests with a body.
@@ -87,7 +86,6 @@ class HTTP1Connection:
         "_keep_alive",
         "_limits",
         "_method",
-        "_output_size",
         "_pending",
         "_phase",
         "_received",
@@ -103,7 +101,6 @@ class HTTP1Connection:
         "holds_output",
         "http_version",
         "is_closed",
-        "output",
         "output_finished",
         "wants_data",
     )
@@ -117,6 +114,7 @@ class HTTP1Connection:
         now: float,
         successor: Successor | None = None,
     ) -> None:
+        Output.__init__(self)
         self.http_version = "1.1"
         self.can_push = False
         self.wants_data = True
@@ -130,8 +128,6 @@ class HTTP1Connection:
         self._scheme = scheme
         self._successor = successor
         self.event_queue: list[Event] = []
-        self.output: list[bytes] = []
-        self._output_size = 0
         self._buffer = bytearray()
         self._phase = _HEAD
         self._response = _DONE  # there is no request that could be answered
@@ -447,7 +443,7 @@ class HTTP1Connection:
 
     def send_response(self, stream_id: int, status: int, headers: Headers, body: bytes) -> None:
         data = self._begin_response(stream_id, status, headers)
-        if self._framing == BY_LENGTH and len(body) < _LARGE:
+        if self._framing == BY_LENGTH and len(body) < LARGE:
             data += body
         elif body and self._framing != BY_NOTHING:
             self._write(data)
@@ -489,7 +485,7 @@ class HTTP1Connection:
         framing = self._framing
         if data and framing != BY_NOTHING:
             if framing == BY_CHUNKS:
-                if len(data) < _LARGE:
+                if len(data) < LARGE:
                     data = wire.chunk(data)
                 else:
                     self._write(b"%x\r\n" % len(data))
@@ -594,35 +590,9 @@ class HTTP1Connection:
         events, self.event_queue = self.event_queue, []
         return events
 
-    def data_to_send(self) -> bytes:
-        if self._output_size >= _LARGE:
-            return self._large_output()
-        data = b"".join(self.output)  # which hands out a single piece as it is
-        self.output.clear()
-        self._output_size = 0
-        return data
-
-    def _large_output(self) -> bytes:
-        """Join the small pieces, hand a large one out as it is."""
-        small: list[bytes] = []
-        size = 0
-        for piece in self.output:
-            if size and size + len(piece) >= _LARGE:
-                break
-            small.append(piece)
-            size += len(piece)
-        del self.output[: len(small)]
-        self._output_size -= size
+    def _large_output_left(self) -> None:
         if self._output_size < HIGH_WATER and self._response == _SENDING:
             self.event_queue.append(StreamWritable(self._stream_id))
-        return small[0] if len(small) == 1 else b"".join(small)
-
-    def buffered(self, stream_id: int) -> int:
-        return self._output_size
-
-    def _write(self, data: bytes) -> None:
-        self.output.append(data)
-        self._output_size += len(data)
 
     # ---- time ----------------------------------------------------------------------------
 
