@@ -107,7 +107,7 @@ class WebSocketCycle:
         socket = self._socket
         assert socket is not None
         socket.receive_data(data)
-        if socket.is_open and not (socket.is_behind or socket.output or self._owed):
+        if not (socket.output or self._owed or socket.is_behind) and socket.is_open:
             return True
         self._owed += len(data)
         self.settle()

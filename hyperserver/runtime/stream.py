@@ -174,8 +174,9 @@ class WebSocketStream(WebSocketCycle, ApplicationCall):
 
     def sink(self, data: bytes) -> bool:
         taken = self.take_in(data)
-        if self.signal is not None:
-            self.signal.notify()
+        signal = self.signal
+        if signal is not None:
+            signal.notify()
         return taken
 
     def tunnel_ended(self) -> None:

@@ -27,9 +27,12 @@ class Output:
         """See ``ByteConnection``."""
         if self._output_size >= LARGE:
             return self._large_output()
-        data = b"".join(self.output)  # which hands out a single piece as it is
-        self.output.clear()
         self._output_size = 0
+        output = self.output
+        if len(output) == 1:
+            return output.pop()
+        data = b"".join(output)
+        output.clear()
         return data
 
     def _large_output(self) -> bytes:

@@ -59,6 +59,10 @@ _LARGE = 65_536
 #: Messages shorter than this are not worth deflating.
 _MIN_DEFLATED = 32
 
+_FIN_TEXT = FIN | TEXT
+#: The headers of short text messages, by their length.
+_TEXT_HEADS = [frames.head(_FIN_TEXT, length) for length in range(126)]
+
 _NOT_UTF8 = "the text is not UTF-8"
 
 _make_decoder = getincrementaldecoder("utf-8")
@@ -331,11 +335,14 @@ class WebSocket:
         """
         if isinstance(message, str):
             payload = message.encode()
-            first = FIN | TEXT
+            first = _FIN_TEXT
         else:
             payload = message
             first = FIN | BINARY
         length = size = len(payload)
+        if size < 126 and first == _FIN_TEXT and self._deflate is None:
+            self.output.append(_TEXT_HEADS[size] + payload)  # by far the most frequent case
+            return size
         if self._deflate is not None and length >= _MIN_DEFLATED:
             payload = self._deflate.deflate(payload)
             first |= RSV1
