@@ -81,18 +81,19 @@ class WebSocketCycle:
         self._tunnel_ended = False
         self._caught_up = False  # the engine has something to do since messages were taken
 
+    def sink(self, data: bytes) -> bool:
+        """For ``accept_tunnel``."""
+        return self.take_in(data)
+
     # ---- from the engine -----------------------------------------------------------------
 
     def data_received(self, data: bytes, end_stream: bool) -> None:
         socket = self._socket
         if socket is not None:
-            socket.receive_data(data)
+            if self.take_in(data):
+                self._engine.acknowledge(self.stream_id, len(data))
             if end_stream:
                 socket.receive_end()
-            if socket.is_open and not (socket.is_behind or socket.output or self._owed):
-                self._engine.acknowledge(self.stream_id, len(data))
-            else:
-                self._owed += len(data)
                 self.settle()
         elif self._held is None:
             self._engine.acknowledge(self.stream_id, len(data))
@@ -100,6 +101,17 @@ class WebSocketCycle:
             self._held.append(data)
             if end_stream:
                 self.closed()
+
+    def take_in(self, data: bytes) -> bool:
+        """Bytes of the open tunnel; whether they need no ``acknowledge``."""
+        socket = self._socket
+        assert socket is not None
+        socket.receive_data(data)
+        if socket.is_open and not (socket.is_behind or socket.output or self._owed):
+            return True
+        self._owed += len(data)
+        self.settle()
+        return False
 
     def input_closed(self) -> None:
         """The client will send nothing, or the server stops: too late for a handshake."""
@@ -129,6 +141,11 @@ class WebSocketCycle:
         return self._lost or (self._socket is not None and self._socket.closed is not None)
 
     @property
+    def complete(self) -> bool:
+        """The application has ended the socket, or its denial."""
+        return self._state == _ENDED
+
+    @property
     def note(self) -> str:
         """For the access log: how it ended."""
         if self._socket is not None and self._socket.closed is not None:
@@ -150,10 +167,7 @@ class WebSocketCycle:
         socket = self._socket
         if socket is not None:
             if socket.messages:
-                message = socket.next_message()
-                if self._owed and not socket.is_behind:
-                    self._caught_up = True
-                    self.settle()
+                message = self._catch_up(socket) if socket.is_behind else socket.messages.pop(0)
                 if isinstance(message, str):
                     return {"type": "websocket.receive", "bytes": None, "text": message}
                 return {"type": "websocket.receive", "bytes": message, "text": None}
@@ -168,6 +182,13 @@ class WebSocketCycle:
             return {"type": "websocket.disconnect", "code": frames.ABNORMAL, "reason": ""}
         return None
 
+    def _catch_up(self, socket: WebSocket) -> str | bytes:
+        message = socket.next_message()
+        if not socket.is_behind:
+            self._caught_up = True
+            self.settle()
+        return message
+
     def take(self, message: Message) -> bool:
         """Take one message; whether it made the engine do anything.
 
@@ -177,12 +198,23 @@ class WebSocketCycle:
         kind = message.get("type")
         socket = self._socket
         if socket is not None:
-            if kind == "websocket.send":
-                self._send(socket, message)
-            elif kind == "websocket.close":
+            if kind != "websocket.send":
+                if kind != "websocket.close":
+                    raise _unexpected(kind, "after websocket.accept")
                 return self._close(socket, message)
+            payload = message.get("text")
+            if type(payload) is not str or message.get("bytes") is not None:
+                payload = self._payload(message)
+            if not socket.is_open or self._lost:
+                raise ClientDisconnected
+            try:
+                self.bytes_sent += socket.send(payload)
+            except UnicodeEncodeError as error:
+                raise LocalProtocolError(f"'text' cannot be sent: {error}") from None
+            if len(socket.output) == 1:
+                self._engine.send_data(self.stream_id, socket.output.pop())
             else:
-                raise _unexpected(kind, "after websocket.accept")
+                self._send_output(socket)
         elif self._state == _CONNECTING:
             if self._lost:
                 raise ClientDisconnected
@@ -215,7 +247,7 @@ class WebSocketCycle:
         subprotocol = message.get("subprotocol")
         headers = self._handshake.response(subprotocol, message.get("headers") or ())
         socket = self._open_socket(self._handshake)
-        self._engine.accept_tunnel(self.stream_id, headers)
+        self._engine.accept_tunnel(self.stream_id, headers, self.sink)
         self.status = 101 if self.request.http_version == "1.1" else 200
         self._state = _OPEN
         self._socket = socket
@@ -252,31 +284,25 @@ class WebSocketCycle:
             self._state = _ENDED
         return answered
 
-    def _send(self, socket: WebSocket, message: Message) -> None:
+    def _payload(self, message: Message) -> str | bytes:
+        """What a ``websocket.send`` says. Raises LocalProtocolError."""
         text = message.get("text")
         data = message.get("bytes")
-        if (text is None) is (data is None):
-            raise LocalProtocolError("websocket.send needs either 'bytes' or 'text'")
-        if not socket.is_open or self._lost:
-            raise ClientDisconnected
-        if text is None:
-            if type(data) is not bytes:
-                if not isinstance(data, bytes | bytearray | memoryview):
-                    raise LocalProtocolError(
-                        f"websocket.send needs bytes in 'bytes', not {type(data).__name__}"
-                    )
-                data = bytes(data)
-            self.bytes_sent += socket.send(data)
-        else:
+        if data is None:
+            if text is None:
+                raise LocalProtocolError("websocket.send needs either 'bytes' or 'text'")
             if not isinstance(text, str):
                 raise LocalProtocolError(
                     f"websocket.send needs a string in 'text', not {type(text).__name__}"
                 )
-            try:
-                self.bytes_sent += socket.send(text)
-            except UnicodeEncodeError as error:
-                raise LocalProtocolError(f"'text' cannot be sent: {error}") from None
-        self._send_output(socket)
+            return str(text)
+        if text is not None:
+            raise LocalProtocolError("websocket.send needs either 'bytes' or 'text', not both")
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise LocalProtocolError(
+                f"websocket.send needs bytes in 'bytes', not {type(data).__name__}"
+            )
+        return data if type(data) is bytes else bytes(data)
 
     def _close(self, socket: WebSocket, message: Message) -> bool:
         code = message.get("code")
@@ -284,6 +310,10 @@ class WebSocketCycle:
         reason = message.get("reason") or ""
         if not isinstance(reason, str):
             raise LocalProtocolError(f"'reason' must be a string, not {type(reason).__name__}")
+        try:
+            reason.encode()
+        except UnicodeEncodeError as error:
+            raise LocalProtocolError(f"'reason' cannot be sent: {error}") from None
         if self._state == _ENDED:
             return False  # closing twice is no fault
         if not socket.is_open or self._lost:
@@ -322,10 +352,6 @@ class WebSocketCycle:
             self._send_output(socket)
 
     def _send_output(self, socket: WebSocket) -> None:
-        output = socket.output
-        if len(output) == 1:
-            self._engine.send_data(self.stream_id, output.pop())
-            return
         for data in socket.data_to_send():
             self._engine.send_data(self.stream_id, data)
 

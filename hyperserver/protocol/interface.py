@@ -15,6 +15,7 @@ The contract, for every engine and every caller:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,6 +24,10 @@ from hyperserver.protocol.events import Event, Headers, RequestReceived
 #: Bytes of received body a stream may hold unacknowledged, and bytes of response that may wait
 #: unsent before ``send()`` waits. 64 KiB is what one read can bring.
 HIGH_WATER = 65_536
+
+
+#: Takes received bytes of a tunnel; whether it has, so that no ``acknowledge`` is owed for them.
+TunnelSink = Callable[[bytes], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +132,14 @@ class HTTPConnection(Protocol):
     def send_trailers(self, stream_id: int, headers: Headers) -> None:
         """End the response with a trailer section; dropped where the framing has none."""
 
-    def accept_tunnel(self, stream_id: int, headers: Headers) -> None:
-        """Accept an extended CONNECT: 101 on HTTP/1, 200 on HTTP/2. Data then flows raw."""
+    def accept_tunnel(
+        self, stream_id: int, headers: Headers, sink: TunnelSink | None = None
+    ) -> None:
+        """Accept an extended CONNECT: 101 on HTTP/1, 200 on HTTP/2. Data then flows raw.
+
+        An engine whose tunnel is all that it has may hand what it receives to ``sink`` at once
+        instead of reporting it: there is no shorter way. The end is reported in any case.
+        """
 
     def push_stream(self, stream_id: int, target: bytes, headers: Headers) -> int | None:
         """Promise a request; the new stream's id, or None where the peer takes no pushes."""

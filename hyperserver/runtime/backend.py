@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Signal(Protocol):
     """Wakes every task that waits at that moment. It has no memory: re-examine, then wait."""
 
-    async def wait(self) -> None: ...
+    def wait(self) -> Awaitable[None]: ...
     def notify(self) -> None: ...
 
 

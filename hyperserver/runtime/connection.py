@@ -99,9 +99,13 @@ class Connection:
 
     def data_received(self, data: bytes) -> None:
         now = self._now = monotonic()
+        wire = self.wire
         try:
-            self.wire.receive_data(data, now)
-            self.flush()
+            wire.receive_data(data, now)
+            if self.engine.event_queue or wire.output or wire.wants_data is not self._reading:
+                self.flush()
+            elif wire.output_finished:
+                self._after_output()
         except Exception:  # noqa: BLE001
             self.contain()
 
@@ -223,7 +227,8 @@ class Connection:
                             self.engine.acknowledge(event.stream_id, len(event.data))
                         else:
                             stream.data_received(event.data, event.end_stream)
-                            stream.wake()
+                            if stream.signal is not None:
+                                stream.signal.notify()
                     else:
                         self._dispatch(event)
                 # More comes from applications that were started and have answered at once. Without
@@ -262,6 +267,8 @@ class Connection:
         self.streams[request.stream_id] = stream
         self.websockets.append(stream)
         worker.streams.add(stream)
+        if worker.is_draining:
+            stream.shutdown()
         scope = websocket_scope(request, self.context, handshake.subprotocols)
         worker.backend.spawn(stream, scope, at_once)
 
@@ -282,6 +289,8 @@ class Connection:
             stream.input_closed()
         elif isinstance(event, StreamClosed):
             stream.closed(event.status)
+        elif type(stream) is WebSocketStream:  # writable: what had to wait may be sent
+            stream.settle()
         stream.wake()
 
     def _switch(self, event: ProtocolSwitched) -> None:

@@ -23,7 +23,7 @@ _SENDS_AT_ONCE = 16
 
 
 #: Of both kinds of streams, beside those of their cycles.
-_SLOTS = ("_sends", "_signal", "connection", "started_at", "task")
+_SLOTS = ("_sends", "signal", "connection", "started_at", "task")
 
 
 class ApplicationCall:
@@ -40,7 +40,7 @@ class ApplicationCall:
         connection: Connection
         request: RequestReceived
         stream_id: int
-        _signal: Signal | None
+        signal: Signal | None
 
         @property
         def gone(self) -> bool: ...
@@ -54,15 +54,15 @@ class ApplicationCall:
             await self._wait()
 
     async def _wait(self) -> None:
-        if self._signal is None:
+        if self.signal is None:
             # a slot of the class that this is mixed into
-            self._signal = self.connection.worker.backend.make_signal()  # type: ignore[misc]
-        await self._signal.wait()
+            self.signal = self.connection.worker.backend.make_signal()  # type: ignore[misc]
+        await self.signal.wait()
 
     def wake(self) -> None:
         """Something that the application may be waiting for has changed."""
-        if self._signal is not None:
-            self._signal.notify()
+        if self.signal is not None:
+            self.signal.notify()
 
     async def run(self, scope: dict[str, Any]) -> None:
         """Call the application and see its stream to a clean end, whatever it does.
@@ -117,7 +117,7 @@ class Stream(HTTPCycle, ApplicationCall):
         HTTPCycle.__init__(self, connection.engine, request)  # super() is dear before 3.12
         self.connection = connection
         self.started_at = started_at
-        self._signal: Signal | None = None
+        self.signal: Signal | None = None
         self._sends = 0
         #: What the backend runs the application as; the worker holds it by holding the stream.
         self.task: object = None
@@ -137,6 +137,8 @@ class Stream(HTTPCycle, ApplicationCall):
     async def send(self, message: Message) -> None:
         """ASGI ``send``: waits while the client takes less than the application gives."""
         if self.take(message):
+            if self.signal is not None and self.complete:
+                self.signal.notify()  # another task may wait for what comes now: a disconnect
             if not self.connection.deliver():
                 await self._wait_for_room()
             self._sends += 1
@@ -165,10 +167,16 @@ class WebSocketStream(WebSocketCycle, ApplicationCall):
         )
         self.connection = connection
         self.started_at = started_at
-        self._signal: Signal | None = None
+        self.signal: Signal | None = None
         self._sends = 0
         #: As in ``Stream``.
         self.task: object = None
+
+    def sink(self, data: bytes) -> bool:
+        taken = self.take_in(data)
+        if self.signal is not None:
+            self.signal.notify()
+        return taken
 
     def tunnel_ended(self) -> None:
         self.connection.tunnel_ended(self)
@@ -176,7 +184,9 @@ class WebSocketStream(WebSocketCycle, ApplicationCall):
     async def receive(self) -> dict[str, Any]:
         """ASGI ``receive``. A message that is ready is returned without a checkpoint."""
         while (message := self.next_message()) is None:
-            await self._wait()
+            if self.signal is None:
+                self.signal = self.connection.worker.backend.make_signal()
+            await self.signal.wait()
         if self._caught_up:
             self._caught_up = False
             self.connection.flush()  # reading may have to be resumed
@@ -187,8 +197,15 @@ class WebSocketStream(WebSocketCycle, ApplicationCall):
         if self.take(message):
             connection = self.connection
             socket = self._socket
-            more = socket is not None and socket.messages
-            if not (connection.deliver_soon() if more else connection.deliver()):
+            if socket is None:
+                if self.complete:
+                    self.wake()
+                delivered = connection.deliver()
+            elif socket.messages or connection.shares_writes:
+                delivered = connection.deliver_soon()
+            else:
+                delivered = connection.flush()
+            if not delivered:
                 await self._wait_for_room()
             self._sends += 1
             if self._sends == _SENDS_AT_ONCE:

@@ -26,32 +26,43 @@ _BATCH = 8
 
 
 class AsyncioSignal:
-    """One future per waiting task, so that cancelling one does not disturb another."""
+    """One future per waiting task, so that cancelling one does not disturb another. There is hardly
+    ever more than one, which therefore has a place of its own.
+    """
 
-    __slots__ = ("_futures", "_loop")
+    __slots__ = ("_future", "_loop", "_others")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._futures: list[asyncio.Future[None]] = []
+        self._future: asyncio.Future[None] | None = None
+        self._others: list[asyncio.Future[None]] | None = None
 
-    async def wait(self) -> None:
+    def wait(self) -> asyncio.Future[None]:
         future = self._loop.create_future()
-        self._futures.append(future)
-        try:
-            await future
-        finally:
-            self._futures.remove(future)
+        if self._future is None or self._future.done():
+            self._future = future
+        else:
+            waiting = [other for other in self._others or () if not other.done()]
+            self._others = [*waiting, future]
+        return future
 
     def notify(self) -> None:
-        for future in self._futures:
+        future = self._future
+        if future is not None:
+            self._future = None
             if not future.done():
                 future.set_result(None)
+        if self._others is not None:
+            others, self._others = self._others, None
+            for other in others:
+                if not other.done():
+                    other.set_result(None)
 
 
 class AsyncioTransport(asyncio.Protocol):
     """Adapts the loop's callbacks to a ``Connection``, and its commands to the loop's transport."""
 
-    __slots__ = ("_acceptor", "_connection", "_transport", "congested")
+    __slots__ = ("_acceptor", "_connection", "_transport", "congested", "data_received")
 
     _connection: Connection
     _transport: asyncio.Transport
@@ -59,6 +70,8 @@ class AsyncioTransport(asyncio.Protocol):
     def __init__(self, acceptor: Acceptor) -> None:
         self._acceptor = acceptor
         self.congested = False
+        #: The connection's own, once there is one: a call less for each read.
+        self.data_received: Callable[[bytes], None] = bytes  # type: ignore[assignment]
 
     # ---- called by the loop --------------------------------------------------------------
 
@@ -66,9 +79,8 @@ class AsyncioTransport(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
         self._transport.set_write_buffer_limits(high=HIGH_WATER)
         self._connection = self._acceptor.accept(self, transport.get_extra_info("socket"))
-
-    def data_received(self, data: bytes) -> None:
-        self._connection.data_received(data)
+        self.data_received = self._connection.data_received
+        self._transport.set_protocol(self)  # which uvloop asks for its methods just here
 
     def eof_received(self) -> bool:
         self._connection.eof_received()

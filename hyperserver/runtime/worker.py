@@ -113,7 +113,8 @@ class Worker:
         self._stopping = anyio.Event()
         self._forced = anyio.Event()
         self._idle = anyio.Event()
-        self._draining = False
+        #: Nothing new is to begin.
+        self.is_draining = False
         self._end_watch: anyio.CancelScope | None = None
         #: Whether ``stream_ended`` is to be called.
         self.watches_ends = config.log.access
@@ -247,7 +248,7 @@ class Worker:
     async def _drain(self, listeners: list[Listener]) -> bool:
         """Wait for connections and applications to end; False if some had to be cut off."""
         timeouts = self.config.timeouts
-        self._draining = self.watches_ends = True
+        self.is_draining = self.watches_ends = True
         for listener in listeners:
             listener.close()
         listeners.clear()
@@ -309,12 +310,12 @@ class Worker:
     def adopt(self, connection: Connection) -> None:
         """Keep an eye on a connection that has just been accepted."""
         self._connections.add(connection)
-        if self._draining:
+        if self.is_draining:
             connection.engine.shutdown()
 
     def forget(self, connection: Connection) -> None:
         self._connections.discard(connection)
-        if self._draining:
+        if self.is_draining:
             self._check_idle()
 
     def stream_ended(self, stream: AnyStream) -> None:
@@ -331,7 +332,7 @@ class Worker:
                 time.monotonic() - stream.started_at,
                 stream.note,
             )
-        if self._draining:
+        if self.is_draining:
             self._check_idle()
 
     def log_refusal(self, connection: Connection, refusal: RequestRefused) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hyperserver.asgi.http import HTTPCycle
 from hyperserver.errors import ClientDisconnected, LocalProtocolError
 from hyperserver.protocol.events import Event, Headers, RequestReceived
+from hyperserver.protocol.interface import TunnelSink
 
 DISCONNECT = {"type": "http.disconnect"}
 BODY = {"type": "http.response.body"}
@@ -61,7 +62,9 @@ class Engine:
     def send_trailers(self, stream_id: int, headers: Headers) -> None:
         self.calls.append(("trailers", headers))
 
-    def accept_tunnel(self, stream_id: int, headers: Headers) -> None:
+    def accept_tunnel(
+        self, stream_id: int, headers: Headers, sink: TunnelSink | None = None
+    ) -> None:
         raise NotImplementedError
 
     def push_stream(self, stream_id: int, target: bytes, headers: Headers) -> int | None:

@@ -50,6 +50,7 @@ from hyperserver.protocol.interface import (
     Limits,
     ResponseDefaults,
     Successor,
+    TunnelSink,
 )
 
 # phases
@@ -92,6 +93,7 @@ class HTTP1Connection:
         "_received",
         "_response",
         "_scheme",
+        "_sink",
         "_stream_id",
         "_successor",
         "_unacknowledged",
@@ -142,6 +144,7 @@ class HTTP1Connection:
         self._method = ""
         self._http10 = False
         self._keep_alive = False
+        self._sink: TunnelSink | None = None
         # its body, valid in _BODY and _TUNNEL only
         self._continue_due = False
         self._body: ChunkedDecoder | SizedDecoder
@@ -156,10 +159,8 @@ class HTTP1Connection:
     def receive_data(self, data: bytes, now: float) -> None:
         phase = self._phase
         if phase == _TUNNEL:
-            self._unacknowledged += len(data)
-            self.event_queue.append(DataReceived(self._stream_id, data, False))
-            if self._unacknowledged >= HIGH_WATER:
-                self._update_wants_data()
+            if self._sink is None or not self._sink(data):
+                self._tunnel(data)
             return
         if phase == _HEAD and not self._buffer and 0 <= data.find(b"\r\n\r\n") == len(data) - 4:
             self._read_head(data, now)  # by far the most frequent case: one read, one head
@@ -172,6 +173,13 @@ class HTTP1Connection:
             self._start_clock(self._pending, now)
         self._buffer += data
         self._advance(now)
+
+    def _tunnel(self, data: bytes) -> None:
+        if self._sink is None:
+            self._deliver(data, False)
+        else:  # it has them, and has yet to acknowledge
+            self._unacknowledged += len(data)
+            self._update_wants_data()
 
     def receive_eof(self, now: float) -> None:
         self._eof = True
@@ -487,7 +495,8 @@ class HTTP1Connection:
                     self._write(b"%x\r\n" % len(data))
                     self._write(data)
                     data = b"\r\n"
-            self._write(data)
+            self.output.append(data)
+            self._output_size += len(data)
         if end_stream:
             self._end_response()
 
@@ -498,7 +507,9 @@ class HTTP1Connection:
             self._framing = BY_NOTHING  # the last chunk has been written
         self._end_response()
 
-    def accept_tunnel(self, stream_id: int, headers: Headers) -> None:
+    def accept_tunnel(
+        self, stream_id: int, headers: Headers, sink: TunnelSink | None = None
+    ) -> None:
         self._check_stream(stream_id, _NOT_STARTED)
         if self._phase != _WAIT:  # what follows would be body, not the new protocol
             raise LocalProtocolError(f"stream {stream_id} is still receiving a request body")
@@ -509,6 +520,7 @@ class HTTP1Connection:
         self._keep_alive = False
         self._phase = _TUNNEL
         self._unacknowledged = 0
+        self._sink = sink
         if self._buffer:
             data = bytes(self._buffer)
             self._buffer.clear()

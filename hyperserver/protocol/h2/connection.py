@@ -38,7 +38,7 @@ from hyperserver.protocol.h2.session import Session
 from hyperserver.protocol.h2.streams import DONE, NOT_STARTED, Stream
 from hyperserver.protocol.h2.table import StreamTable
 from hyperserver.protocol.h2.turns import Turns
-from hyperserver.protocol.interface import HTTP2Options, Limits, ResponseDefaults
+from hyperserver.protocol.interface import HTTP2Options, Limits, ResponseDefaults, TunnelSink
 
 # phases
 _OPEN, _LINGER, _CLOSED = range(3)
@@ -345,7 +345,9 @@ class HTTP2Connection:
             self._outbound.write_trailers(stream, headers)
             self.output = True
 
-    def accept_tunnel(self, stream_id: int, headers: Headers) -> None:
+    def accept_tunnel(
+        self, stream_id: int, headers: Headers, sink: TunnelSink | None = None
+    ) -> None:
         stream = self._table.find(stream_id)
         if stream is None:
             return

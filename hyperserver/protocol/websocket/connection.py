@@ -121,9 +121,10 @@ class WebSocket:
         self._state = _OPEN
         #: Messages may be sent.
         self.is_open = True
-        #: What waits for the application; taken by ``next_message``.
+        #: What waits for the application: to look at, and to be taken by ``next_message`` or,
+        #: unless this side ``is_behind``, by hand.
         self.messages: list[str | bytes] = []
-        self._queued = 0
+        self._queued = 0  # bytes since there were none
         #: Some of what was received is not read before the application has taken messages.
         self.is_behind = False
         self._held: list[bytes] = []
@@ -168,10 +169,15 @@ class WebSocket:
             if piece is not None:
                 opcode, payload, _, _ = piece
                 try:
-                    self._queue(payload.decode() if opcode == TEXT else payload)
+                    message = payload.decode() if opcode == TEXT else payload
                 except UnicodeDecodeError:
                     self._fail(INVALID_DATA, _NOT_UTF8)
+                    return
+                if not self.messages:  # short as it is, it alone is never too much
+                    self.messages.append(message)
+                    self._queued = len(payload) + _MESSAGE_OVERHEAD
                 else:
+                    self._queue(message)
                     self.is_behind = self._queued > _MAX_QUEUED
                 return
         elif self._state == _CLOSED:
@@ -203,7 +209,7 @@ class WebSocket:
                         self._queue(payload.decode() if opcode == TEXT else payload)
                     else:
                         self._data(opcode, payload, ends=ends, fin=fin)
-                    if self._queued > _MAX_QUEUED:
+                    if self._queued > _MAX_QUEUED and self._state == _OPEN:
                         self.is_behind = True
                         return
                 elif self._held:
@@ -239,8 +245,8 @@ class WebSocket:
             compressed = self._rsv1 = rsv != 0
             if rsv & RSV2_RSV3 or (rsv and self._deflate is None):
                 raise WebSocketFault("reserved bits without a meaning")
-        if compressed:  # what cannot be compressed grows a little (RFC 1951 §3.2.4)
-            limit += (limit >> 8) + 64
+        if compressed:  # a literal may take nine bits (RFC 1951 §3.2.6)
+            limit += (limit >> 3) + 64
         if length > limit:
             raise WebSocketFault("message too big", TOO_BIG)
 
@@ -285,6 +291,8 @@ class WebSocket:
 
     def _queue(self, message: str | bytes) -> None:
         if self._state == _OPEN:
+            if not self.messages:
+                self._queued = 0
             self.messages.append(message)
             self._queued += len(message) + _MESSAGE_OVERHEAD
 
@@ -301,19 +309,17 @@ class WebSocket:
             elif code is None:
                 code = self._sent_code
             self._end(frames.NO_STATUS if code is None else code, reason)
-        elif payload == self._awaited_pong:
+        elif payload == self._awaited_pong and self._state == _OPEN:
             self._awaited_pong = None
             self.next_look = self._next_ping
 
     # ---- the application's side ----------------------------------------------------------
 
-    def next_message(self) -> str | bytes | None:
-        """The oldest message that was not taken; the last one makes room for those behind it."""
-        if not self.messages:
-            return None
+    def next_message(self) -> str | bytes:
+        """Take the oldest of ``messages``; the last one makes room for those behind it."""
         message = self.messages.pop(0)
-        self._queued -= len(message) + _MESSAGE_OVERHEAD
         if self.is_behind and not self.messages:
+            self._queued = 0
             self._excused = True  # that no pong was seen is our doing
             self._read()
         return message
@@ -357,9 +363,9 @@ class WebSocket:
         self.next_look = 0.0
         if at_once:
             self.closed = code, reason
-            return
-        self.messages.clear()
-        self._queued = 0
+        else:
+            self.messages.clear()
+            self._queued = 0
         if self.is_behind:
             self._read()
 

@@ -73,8 +73,8 @@ class Agreement:
 def negotiate(header: str, options: DeflateOptions) -> Agreement | None:
     """Accept the first offer in Sec-WebSocket-Extensions that can be met.
 
-    An offer with a parameter that is unknown, repeated or invalid is declined, and the next one
-    looked at (RFC 7692 §5, §7.1); a header that is no list of offers at all has none.
+    An offer with a parameter that is unknown, repeated or invalid is declined, what is no offer is
+    passed over, and the next one is looked at (RFC 7692 §5, §7.1).
     """
     for name, parameters in _offers(header):
         if name == EXTENSION:

@@ -49,7 +49,7 @@ class FrameReader:
 
     def alone(self, data: bytes) -> Piece | None:
         size = len(data) - 6
-        if size < 0 or data[1] != size | 0x80 or self._at != len(self._data):
+        if size < 0 or data[1] != size | 0x80 or self._at != len(self._data) or self._remaining:
             return None
         first = data[0]
         if first != _WHOLE_TEXT and first != _WHOLE_BINARY:
