@@ -11,6 +11,7 @@ from hyperserver.config.schema import (
     Limits,
     Listen,
     Log,
+    Process,
     Timeouts,
     WebSocket,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "Limits",
     "Listen",
     "Log",
+    "Process",
     "Timeouts",
     "WebSocket",
     "from_mapping",

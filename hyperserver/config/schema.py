@@ -33,7 +33,8 @@ class Listen:
 
     bind: tuple[str, ...] = setting(
         ("127.0.0.1:8000",),
-        'Addresses: "host:port", "[v6]:port", "unix:/path" or "fd:N". Port 0 takes a free one.',
+        'Addresses: "host:port", "[v6]:port", "unix:/path", "fd:N" or "systemd:NAME", the sockets '
+        "that a unit of systemd passes under that name. Port 0 takes a free one.",
         check=check_bind,
         flag="--bind",
         short="-b",
@@ -46,11 +47,22 @@ class Listen:
         minimum=0,
         maximum=0o777,
     )
+    owner: str | None = setting(
+        None, "User, by name or number, who is to own a Unix socket.", example="www-data"
+    )
+    group: str | None = setting(
+        None, "Group, by name or number, that is to own a Unix socket.", example="www-data"
+    )
     backlog: int = setting(
         2048,
         "Connections the kernel may hold until they are accepted.",
         minimum=1,
         maximum=1_000_000,
+    )
+    reuse_port: bool = setting(
+        False,
+        "A socket for each worker in place of one for all, among which the kernel divides new "
+        "connections evenly (SO_REUSEPORT).",
     )
     tls: bool = setting(False, "Speak TLS here, by what [tls] says.")
     protocols: tuple[str, ...] = setting(
@@ -317,6 +329,27 @@ class Limits:
         minimum=0,
         example=104_857_600,
     )
+    connections: int | None = setting(
+        None,
+        "Connections that each worker holds at a time; more wait in the backlog. Unless set, as "
+        "many as the limit of open files allows.",
+        minimum=1,
+        example=10_000,
+    )
+    connections_per_address: int | None = setting(
+        None,
+        "Connections that one address may have to each worker; more are closed at once. "
+        "Of IPv6, a network of 64 bits counts as one address.",
+        minimum=1,
+        example=100,
+    )
+    requests: int | None = setting(
+        None,
+        "Requests in progress, WebSockets among them, in each worker; more are answered with 503 "
+        "and Retry-After.",
+        minimum=1,
+        example=1_000,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -465,6 +498,49 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class Process:
+    """As whom and where the server runs. It is all in force before the application is imported."""
+
+    RELOAD: ClassVar[str] = "restart"
+
+    user: str | None = setting(
+        None,
+        "User, by name or number, to become once the addresses are bound; with that user's groups.",
+        example="www-data",
+    )
+    group: str | None = setting(
+        None,
+        "Group, by name or number, in place of the user's own.",
+        example="www-data",
+    )
+    umask: int | None = setting(
+        None,
+        "Permissions that new files do not get, in octal (0o027).",
+        unit="mode",
+        minimum=0,
+        maximum=0o777,
+        example=0o027,
+    )
+    pid_file: str | None = setting(
+        None,
+        "File with the number of the process, locked while it runs and removed when it ends.",
+        unit="path",
+        example="/run/hyperserver.pid",
+    )
+    chdir: str | None = setting(
+        None, "Working directory of the application.", unit="path", example="/srv/shop"
+    )
+    env_file: str | None = setting(
+        None,
+        "File with variables for the application, KEY=VALUE in each line. What the environment "
+        "already has stays as it is.",
+        unit="path",
+        example="/etc/shop.env",
+        reload="worker",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The application, and what runs it."""
 
@@ -488,11 +564,23 @@ class Config:
     )
     server_header: bool = setting(True, "Add a server field to responses.")
     date_header: bool = setting(True, "Add a date field to responses.")
+    reload: bool = setting(
+        False,
+        "Start anew when the code, the configuration, a template or a certificate changes. For "
+        "development.",
+        reload="restart",
+    )
+    dev: bool = setting(
+        False,
+        "For development: `reload`, tracebacks in answers with 500, and a log for people.",
+        reload="restart",
+    )
     listen: tuple[Listen, ...] = tables(
         lambda: (Listen(),),
         "A listener: addresses with what is spoken there. There may be several.",
         shared=True,
     )
+    process: Process = field(default_factory=Process)
     tls: TLS = field(default_factory=TLS)
     limits: Limits = field(default_factory=Limits)
     timeouts: Timeouts = field(default_factory=Timeouts)
