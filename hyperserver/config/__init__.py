@@ -4,17 +4,16 @@ from hyperserver.config.load import from_mapping, load_file
 from hyperserver.config.schema import (
     HTTP1,
     HTTP2,
-    TLS,
-    Certificate,
-    ClientAuth,
     Config,
     Limits,
     Listen,
     Log,
     Process,
+    Recycle,
     Timeouts,
     WebSocket,
 )
+from hyperserver.config.schema_tls import TLS, Certificate, ClientAuth
 
 __all__ = [
     "HTTP1",
@@ -27,6 +26,7 @@ __all__ = [
     "Listen",
     "Log",
     "Process",
+    "Recycle",
     "Timeouts",
     "WebSocket",
     "from_mapping",

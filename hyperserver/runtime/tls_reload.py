@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import anyio
 import anyio.to_thread
 
-from hyperserver.config.schema import TLS
+from hyperserver.config.schema_tls import TLS
 from hyperserver.errors import ConfigError
 from hyperserver.observe.logs import logger
 from hyperserver.runtime.certificates import Authority, Loaded, inspect, watched
