@@ -170,7 +170,7 @@ def _open_unix(path: str, listen: Listen) -> OpenSocket:
         listen.backlog,
         listen.tls,
         listen.protocols,
-        path,
+        os.path.abspath(path),  # the working directory may change
         inode,
         listen,
     )

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -15,12 +16,13 @@ from anyio.abc import TaskStatus
 
 from hyperserver import __version__
 from hyperserver.asgi.types import ASGIApplication
-from hyperserver.config.load import from_mapping
+from hyperserver.config.load import from_mapping, with_absolute_paths
 from hyperserver.config.schema import Config
 from hyperserver.errors import ConfigError
 from hyperserver.observe.logs import logger
 from hyperserver.protocol.negotiate import choose_engines
 from hyperserver.runtime.listeners import OpenSocket, close_all, open_all
+from hyperserver.runtime.process import PidFile, look_up, settle
 from hyperserver.runtime.worker import CANCEL_PATIENCE, Worker
 
 
@@ -85,13 +87,23 @@ def run(app: ASGIApplication | str, config: Config | Mapping[str, Any] | None = 
     elif not isinstance(config, Config):
         config = from_mapping(config)
     backend, options = choose_loop(config.worker)
-    if isinstance(app, str):
-        app = load_app(app, config.app_dir, factory=config.factory)
-    sockets = open_all(config.listen)
+    identity = look_up(config.process)
+    pid_file = None if config.process.pid_file is None else PidFile(config.process.pid_file)
     try:
-        return anyio.run(_main, app, config, sockets, backend=backend, backend_options=options)
+        sockets = open_all(config.listen)
+        try:
+            if config.process.chdir is not None:
+                config = with_absolute_paths(config)
+            settle(config.process, identity)
+            if isinstance(app, str):
+                app = load_app(app, config.app_dir, factory=config.factory)
+            main = partial(_main, app, config, sockets, pid_file)
+            return anyio.run(main, backend=backend, backend_options=options)
+        finally:
+            close_all(sockets)
     finally:
-        close_all(sockets)
+        if pid_file is not None:
+            pid_file.remove()
 
 
 def choose_loop(worker: str) -> tuple[str, dict[str, Any]]:
@@ -126,7 +138,9 @@ def check_libraries(config: Config) -> tuple[str, list[ConfigError]]:
     return ", ".join(found), missing
 
 
-async def _main(app: ASGIApplication, config: Config, sockets: list[OpenSocket]) -> int:
+async def _main(
+    app: ASGIApplication, config: Config, sockets: list[OpenSocket], pid_file: PidFile | None
+) -> int:
     worker = Worker(app, config)
     signals: list[int] = []
     is_ready = False
@@ -150,6 +164,8 @@ async def _main(app: ASGIApplication, config: Config, sockets: list[OpenSocket])
 
     def stuck() -> None:
         close_all(sockets)
+        if pid_file is not None:
+            pid_file.remove()
         sys.stdout.flush()
         os._exit(128 + signals[-1] if len(signals) > 1 else 1)
 
