@@ -30,6 +30,7 @@ from hyperserver.runtime.stream import AnyStream, Stream, WebSocketStream
 
 if TYPE_CHECKING:
     from hyperserver.protocol.answers import Answer
+    from hyperserver.runtime.admission import RequestGate
     from hyperserver.runtime.backend import Transport
     from hyperserver.runtime.site import Site
     from hyperserver.runtime.tls_session import TLSSession
@@ -77,7 +78,7 @@ class Connection:
         self.wire = engine
         self.context = context
         #: Answers what is not the application's, if anything is not.
-        self.site: Site | TLSSession | None = None
+        self.site: Site | TLSSession | RequestGate | None = None
         #: Of a connection with TLS.
         self.secure: TLSSession | None = None
         self.streams: dict[int, AnyStream] = {}

@@ -24,6 +24,7 @@ from hyperserver.protocol.negotiate import Negotiator, choose_engines
 from hyperserver.protocol.websocket.connection import WebSocket, WebSocketOptions
 from hyperserver.protocol.websocket.deflate import Deflate, DeflateOptions
 from hyperserver.runtime.acceptor import Acceptor
+from hyperserver.runtime.admission import Admission
 from hyperserver.runtime.backend import Backend, Listener
 from hyperserver.runtime.dates import http_date
 from hyperserver.runtime.lifespan import Lifespan
@@ -72,6 +73,7 @@ class Worker:
         self._connections: set[Connection] = set()
         #: The application calls in progress.
         self.streams: set[AnyStream] = set()
+        self.admission = Admission(config.limits, self._connections)
         self._limits = Limits(
             max_head_size=config.limits.request_head,
             max_target_size=config.limits.request_target,
@@ -148,6 +150,7 @@ class Worker:
                 self.state = lifespan.state
                 async with AsyncExitStack() as stack:
                     await stack.enter_async_context(self.backend.running(self.streams))
+                    self.admission.measure()
                     listeners = [
                         await self.backend.listen(opened.sock, acceptor, opened.backlog)
                         for opened, acceptor in zip(sockets, acceptors, strict=True)
@@ -315,6 +318,7 @@ class Worker:
 
     def forget(self, connection: Connection) -> None:
         self._connections.discard(connection)
+        self.admission.left(connection.context.client)
         if self.is_draining:
             self._check_idle()
 
@@ -372,6 +376,7 @@ class Worker:
             await anyio.sleep(SWEEP_INTERVAL)
             now = time.monotonic()
             self._refresh_date()
+            self.admission.retry()
             for connection in list(self._connections):
                 connection.sweep(now)
             if self.access_log is not None:
