@@ -166,21 +166,29 @@ def defaults_from(keys: tuple[Setting, ...], directory: Path) -> dict[str, Any]:
     }
 
 
-def with_absolute_paths(table: T, keys: tuple[Setting, ...] | None = None) -> T:
-    """``table``, a configuration, with paths that mean the same in whatever directory."""
+def with_absolute_paths(
+    table: T, keys: tuple[Setting, ...] | None = None, base: str | None = None
+) -> T:
+    """``table``, a configuration, with paths that mean the same in whatever directory.
+
+    They are relative to ``base``, by default to the working directory.
+    """
+    base = base or os.getcwd()
     changes: dict[str, Any] = {}
     for each in describe(type(table)) if keys is None else keys:
         value = getattr(table, each.name)
         if each.table and value is not None:
             inner = describe(each.table, each)
             if each.is_list:
-                changes[each.name] = tuple(with_absolute_paths(entry, inner) for entry in value)
+                changes[each.name] = tuple(with_absolute_paths(one, inner, base) for one in value)
             else:
-                changes[each.name] = with_absolute_paths(value, inner)
+                changes[each.name] = with_absolute_paths(value, inner, base)
         elif each.unit == "path" and value is not None:
             if each.is_list:
-                changes[each.name] = tuple(map(os.path.abspath, value))
+                changes[each.name] = tuple(
+                    os.path.normpath(os.path.join(base, one)) for one in value
+                )
             else:
-                changes[each.name] = os.path.abspath(value)
+                changes[each.name] = os.path.normpath(os.path.join(base, value))
     made: T = dataclasses.replace(table, **changes)  # type: ignore[type-var]
     return made

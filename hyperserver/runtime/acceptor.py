@@ -7,7 +7,6 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from hyperserver.asgi.scope import ScopeContext
-from hyperserver.protocol.negotiate import Negotiator
 from hyperserver.runtime.admission import Admission, RequestGate
 from hyperserver.runtime.connection import Connection
 from hyperserver.runtime.site import Site
@@ -28,15 +27,18 @@ class Acceptor:
         self,
         worker: Worker,
         opened: OpenSocket,
-        negotiator: Negotiator,
         contexts: TLSContexts | None,
     ) -> None:
         self._worker = worker
         self._opened = opened
-        self._negotiator = negotiator
         self._contexts = contexts
+        self.renew()
         site = Site(opened.listen)
         self._site = site if site.answers_anything else None
+
+    def renew(self) -> None:
+        """Take what the worker's configuration says now, for connections to come."""
+        self._negotiator = self._worker.negotiator(self._opened)
 
     @property
     def admission(self) -> Admission:
