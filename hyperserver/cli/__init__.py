@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from hyperserver.cli.flags import build_parser, gather
+from hyperserver.config.schema import Config
 from hyperserver.config.sources import Sources, unknown_variables
 from hyperserver.errors import ConfigError, HyperserverError, UsageError
 
@@ -58,7 +60,32 @@ def _serve(argv: Sequence[str], sources: Sources) -> int:
     configure(config.log.level)
     for line in unknown_variables(sources.cls, os.environ):
         logger.warning("%s", line)
-    return run(config.app, config)
+    return run(config.app, config, reread=_rereading(arguments, config, sources))
+
+
+def _rereading(
+    arguments: argparse.Namespace, config: Config, sources: Sources
+) -> Callable[[], Config] | None:
+    """What reads the file of ``config`` again; None if there is none."""
+    if sources.file is None:
+        return None
+    here = os.getcwd()  # which may not be where the server will be
+    arguments.config = os.path.abspath(sources.file.name)
+    moves = config.process.chdir is not None
+
+    def reread() -> Config:
+        fresh = Sources()
+        try:
+            new = gather(arguments, fresh)
+        except ConfigError as error:
+            raise ConfigError(plain(problems_of(error), fresh.locate)) from None
+        return with_absolute_paths(new, base=here) if moves else new
+
+    from hyperserver.config.diagnose import plain
+    from hyperserver.config.load import with_absolute_paths
+    from hyperserver.config.read import problems_of
+
+    return reread
 
 
 def explained(error: ConfigError, sources: Sources) -> str:

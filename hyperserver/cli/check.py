@@ -7,13 +7,14 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hyperserver.cli.findings import Finding
 from hyperserver.cli.flags import build_parser, gather
 from hyperserver.config.diagnose import Place, render
 from hyperserver.config.read import dotted, problems_of
-from hyperserver.config.schema import Config, Listen
+from hyperserver.config.schema import Config
 from hyperserver.config.sources import Sources, unknown_variables
 from hyperserver.errors import AppError, ConfigError, ListenError
 
@@ -97,8 +98,11 @@ def _addresses(config: Config) -> Iterator[Finding]:
     for index, listen in enumerate(config.listen):
         for number, bind in enumerate(listen.bind):
             path = ("listen", index, "bind", number)
+            if bind.startswith("systemd:"):
+                yield Finding("ok", f"address: {bind}, which systemd will pass")
+                continue
             try:
-                close_all(open_all((Listen(bind=(bind,), mode=listen.mode),)))
+                close_all(open_all((replace(listen, bind=(bind,)),)))
             except (ListenError, ConfigError) as error:
                 if "already in use" in str(error):
                     yield Finding("warning", f"{bind} is in use, maybe by this server", path)

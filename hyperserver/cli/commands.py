@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from hyperserver.cli.flags import Parser, build_parser, gather
-from hyperserver.config.settings import Setting, describe
 from hyperserver.config.sources import Sources
 from hyperserver.errors import HyperserverError, UsageError
 
@@ -54,31 +50,12 @@ def _show(argv: Sequence[str], sources: Sources) -> int:
         "--origin", action="store_true", help="say of each value where it comes from"
     )
     arguments = parser.parse_args(argv)
+    from hyperserver.config.load import with_absolute_paths
     from hyperserver.config.write import dump
 
-    config = _absolute(gather(arguments, sources), describe(sources.cls))
-
+    config = with_absolute_paths(gather(arguments, sources))
     sys.stdout.write(dump(config, sources.told if arguments.origin else lambda _: ""))
     return 0
-
-
-def _absolute(table: Any, settings: tuple[Setting, ...]) -> Any:
-    """``table`` with paths that mean the same wherever the output is put."""
-    changes: dict[str, Any] = {}
-    for each in settings:
-        value = getattr(table, each.name)
-        if each.table and value is not None:
-            inner = describe(each.table, each)
-            if each.is_list:
-                changes[each.name] = tuple(_absolute(entry, inner) for entry in value)
-            else:
-                changes[each.name] = _absolute(value, inner)
-        elif each.unit == "path" and value is not None:
-            if each.is_list:
-                changes[each.name] = tuple(map(os.path.abspath, value))
-            else:
-                changes[each.name] = os.path.abspath(value)
-    return dataclasses.replace(table, **changes)
 
 
 def _schema(argv: Sequence[str], sources: Sources) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from hyperserver.cli.findings import Finding
 from hyperserver.config.read import problems_of, undotted
-from hyperserver.config.schema import TLS
+from hyperserver.config.schema_tls import TLS
 from hyperserver.errors import ConfigError, Mistakes
 from hyperserver.runtime.certificates import inspect, read_all
 from hyperserver.runtime.tls_contexts import Selection

@@ -4,17 +4,17 @@ from hyperserver.config.load import from_mapping, load_file
 from hyperserver.config.schema import (
     HTTP1,
     HTTP2,
-    TLS,
-    Certificate,
-    ClientAuth,
     Config,
     Limits,
     Listen,
     Log,
+    Process,
     Proxy,
+    Recycle,
     Timeouts,
     WebSocket,
 )
+from hyperserver.config.schema_tls import TLS, Certificate, ClientAuth
 
 __all__ = [
     "HTTP1",
@@ -26,7 +26,9 @@ __all__ = [
     "Limits",
     "Listen",
     "Log",
+    "Process",
     "Proxy",
+    "Recycle",
     "Timeouts",
     "WebSocket",
     "from_mapping",

@@ -12,7 +12,8 @@ def split_host_port(bind: str) -> tuple[str, int]:
     match = _HOST_PORT.fullmatch(bind)
     if match is None or int(match["port"]) > 65_535:
         raise ValueError(
-            f'{bind!r} is not an address; write "host:port", "[v6]:port", "unix:/path" or "fd:N"'
+            f'{bind!r} is not an address; write "host:port", "[v6]:port", "unix:/path", "fd:N" '
+            'or "systemd:NAME"'
         )
     return match["v6"] or match["host"] or "0.0.0.0", int(match["port"])
 
@@ -27,6 +28,9 @@ def check_bind(bind: str) -> None:
         number = bind.removeprefix("fd:").removeprefix("//")
         if not number.isdecimal():
             raise ValueError(f'"fd:{number}" needs a file descriptor number')
+    elif bind.startswith("systemd:"):
+        if not bind.removeprefix("systemd:"):
+            raise ValueError(f'{bind!r} needs a name, as in "systemd:hyperserver.socket"')
     else:
         split_host_port(bind)
 

@@ -65,6 +65,8 @@ def _value(setting: Setting) -> dict[str, Any]:
             "pattern": rf"^\s*\d+(\.\d+)?\s*({'|'.join(units)})\s*$",
         }
         return value
+    if setting.unit == "count":
+        return {"anyOf": [{"type": "integer", "minimum": 1}, {"const": "auto"}]}
     value = {"type": _TYPES[setting.type]}
     if setting.choices:
         value["enum"] = list(setting.choices)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hyperserver.config.read import Path as KeyPath
 from hyperserver.config.read import Reader, dotted, problems_of
@@ -15,6 +17,8 @@ from hyperserver.errors import ConfigError, Problem
 if TYPE_CHECKING:
     from hyperserver.config.diagnose import Place
     from hyperserver.config.locate import Spots
+
+T = TypeVar("T")
 
 FILE = "hyperserver.toml"
 PROJECT = "pyproject.toml"
@@ -160,3 +164,31 @@ def defaults_from(keys: tuple[Setting, ...], directory: Path) -> dict[str, Any]:
         for setting in keys
         if setting.unit == "path" and isinstance(setting.default, str)
     }
+
+
+def with_absolute_paths(
+    table: T, keys: tuple[Setting, ...] | None = None, base: str | None = None
+) -> T:
+    """``table``, a configuration, with paths that mean the same in whatever directory.
+
+    They are relative to ``base``, by default to the working directory.
+    """
+    base = base or os.getcwd()
+    changes: dict[str, Any] = {}
+    for each in describe(type(table)) if keys is None else keys:
+        value = getattr(table, each.name)
+        if each.table and value is not None:
+            inner = describe(each.table, each)
+            if each.is_list:
+                changes[each.name] = tuple(with_absolute_paths(one, inner, base) for one in value)
+            else:
+                changes[each.name] = with_absolute_paths(value, inner, base)
+        elif each.unit == "path" and value is not None:
+            if each.is_list:
+                changes[each.name] = tuple(
+                    os.path.normpath(os.path.join(base, one)) for one in value
+                )
+            else:
+                changes[each.name] = os.path.normpath(os.path.join(base, value))
+    made: T = dataclasses.replace(table, **changes)  # type: ignore[type-var]
+    return made

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hyperserver.config.settings import Setting, describe
-from hyperserver.config.units import Mistake, parse_duration, parse_size
+from hyperserver.config.units import Mistake, parse_count, parse_duration, parse_size
 from hyperserver.errors import ConfigError, Problem
 
 Path = tuple[str | int, ...]
@@ -160,6 +160,8 @@ def convert(setting: Setting, value: object) -> object:
             raise ValueError("must be more than zero")
     elif setting.unit == "size":
         result = parse_size(value)
+    elif setting.unit == "count":
+        result = parse_count(value)
     elif setting.type is float and isinstance(value, int | float) and not isinstance(value, bool):
         result = float(value)
     elif not isinstance(value, setting.type) or (setting.type is int and isinstance(value, bool)):
@@ -196,6 +198,8 @@ def written(setting: Setting, value: Any) -> str:
         return format_size(value)
     if setting.unit == "duration":
         return format_duration(value)
+    if setting.unit == "count" and value == 0:
+        return "auto"
     return f"{value:#05o}" if setting.unit == "mode" and value > 0 else str(value)
 
 

@@ -107,6 +107,8 @@ def _entries(settings: tuple[Setting, ...]) -> Iterator[str]:
 def _type(setting: Setting) -> str:
     names = {str: "string", int: "whole number", bool: "`true` or `false`", float: "number"}
     what = setting.unit or names[setting.type]
+    if setting.unit == "count":
+        what = 'whole number, or `"auto"`'
     if setting.choices:
         what = ", ".join(f'`"{choice}"`' for choice in setting.choices)
     if not setting.is_list:

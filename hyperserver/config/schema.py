@@ -1,4 +1,4 @@
-"""Every setting, once: its name, type, default, unit and documentation.
+"""Every setting, once: its name, type, default, unit and documentation. TLS has a file of its own.
 
 The frozen dataclasses are the single source. What else is known of a setting (flags, variables,
 schema, reference page, example file) is derived from them by ``settings``.
@@ -11,11 +11,11 @@ one ConfigError with a line for each: it begins with the key, in backticks, from
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from hyperserver.config.addresses import check_bind, check_trust
+from hyperserver.config.schema_tls import TLS
 from hyperserver.config.settings import setting, tables
 from hyperserver.errors import Mistakes
 
@@ -33,7 +33,8 @@ class Listen:
 
     bind: tuple[str, ...] = setting(
         ("127.0.0.1:8000",),
-        'Addresses: "host:port", "[v6]:port", "unix:/path" or "fd:N". Port 0 takes a free one.',
+        'Addresses: "host:port", "[v6]:port", "unix:/path", "fd:N" or "systemd:NAME", the sockets '
+        "that a unit of systemd passes under that name. Port 0 takes a free one.",
         check=check_bind,
         flag="--bind",
         short="-b",
@@ -46,11 +47,22 @@ class Listen:
         minimum=0,
         maximum=0o777,
     )
+    owner: str | None = setting(
+        None, "User, by name or number, who is to own a Unix socket.", example="www-data"
+    )
+    group: str | None = setting(
+        None, "Group, by name or number, that is to own a Unix socket.", example="www-data"
+    )
     backlog: int = setting(
         2048,
         "Connections the kernel may hold until they are accepted.",
         minimum=1,
         maximum=1_000_000,
+    )
+    reuse_port: bool = setting(
+        False,
+        "A socket for each worker in place of one for all, among which the kernel divides new "
+        "connections evenly (SO_REUSEPORT).",
     )
     tls: bool = setting(False, "Speak TLS here, by what [tls] says.")
     protocols: tuple[str, ...] = setting(
@@ -111,193 +123,6 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True)
-class ClientAuth:
-    """Certificates of clients (mutual TLS)."""
-
-    mode: str = setting(
-        "off",
-        "optional: a client may show a certificate, which must be good; required: it must.",
-        choices=("off", "optional", "required"),
-    )
-    ca: str | None = setting(
-        None,
-        "PEM file with the certificates that vouch for those of clients.",
-        unit="path",
-        example="tls/clients.pem",
-    )
-    crl: str | None = setting(
-        None,
-        "PEM file with the lists of certificates that they have revoked.",
-        unit="path",
-        example="tls/revoked.pem",
-    )
-
-    def __post_init__(self) -> None:
-        mistakes = Mistakes()
-        if self.mode != "off" and self.ca is None:
-            mistakes.add(
-                f'`tls.client_auth.mode`: "{self.mode}" needs `tls.client_auth.ca` beside it'
-            )
-        if self.mode == "off" and self.ca is not None:  # whoever names them wants to have them
-            mistakes.add(
-                '`tls.client_auth.ca`: needs `tls.client_auth.mode` = "required" or "optional" '
-                "beside it"
-            )
-        if self.crl is not None and self.ca is None:
-            mistakes.add("`tls.client_auth.crl`: needs `tls.client_auth.ca` beside it")
-        mistakes.raise_all()
-
-
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """One of several certificates. It serves the host names that it is made out to."""
-
-    certificate: str = setting(
-        MISSING,
-        "PEM file with the certificate and those that vouch for it.",
-        unit="path",
-        example="tls/shop.pem",
-    )
-    key: str = setting(
-        MISSING,
-        "PEM file with the certificate's private key.",
-        unit="path",
-        example="tls/shop.key",
-    )
-    key_password_file: str | None = setting(
-        None,
-        "File with the password of an encrypted key.",
-        unit="path",
-        example="/run/secrets/key-password",
-    )
-    key_password_env: str | None = setting(
-        None,
-        "Environment variable with the password of an encrypted key.",
-        example="KEY_PASSWORD",
-    )
-    client_auth: ClientAuth | None = setting(  # noqa: RUF009 - a field like the others
-        None, "In place of [tls.client_auth], for these host names."
-    )
-
-    def __post_init__(self) -> None:
-        mistakes = Mistakes()
-        _check_password(self, "tls.certificates", mistakes)
-        mistakes.raise_all()
-
-
-@dataclass(frozen=True, slots=True)
-class TLS:
-    """TLS, for the listeners that ask for it."""
-
-    RELOAD: ClassVar[str] = "live"
-    #: Each of these keys sets TLS up, so that a listener can speak it; with what belongs to it, and
-    #: gives way when another one is set by what comes before it (a flag before a variable, both
-    #: before the file).
-    SOURCES: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "certificate": ("key", "key_password_file", "key_password_env"),
-        "certificates": (),
-        "dev": (),
-    }
-
-    certificate: str | None = setting(
-        None,
-        "PEM file with the certificate and those that vouch for it.",
-        unit="path",
-        example="tls/fullchain.pem",
-    )
-    key: str | None = setting(
-        None,
-        "PEM file with the certificate's private key.",
-        unit="path",
-        example="tls/privkey.pem",
-    )
-    key_password_file: str | None = setting(
-        None,
-        "File with the password of an encrypted key.",
-        unit="path",
-        example="/run/secrets/key-password",
-    )
-    key_password_env: str | None = setting(
-        None,
-        "Environment variable with the password of an encrypted key.",
-        example="KEY_PASSWORD",
-    )
-    certificates: tuple[Certificate, ...] = setting(
-        (), "Several certificates in place of one; the first is the default."
-    )
-    profile: str = setting(
-        "intermediate",
-        "Mozilla's name for a choice of versions and ciphers; modern is TLS 1.3 alone.",
-        choices=("intermediate", "modern"),
-    )
-    minimum_version: str | None = setting(
-        None,
-        "Oldest version of TLS that is spoken; unless set, the profile's.",
-        choices=("1.2", "1.3"),
-    )
-    sni_strict: bool = setting(
-        False, "Refuse clients that name no host of ours, instead of showing the first certificate."
-    )
-    reload: float = setting(
-        10.0,
-        "Within what time new certificate files are taken; with 0s, on SIGHUP alone.",
-        unit="duration",
-        minimum=0,
-    )
-    dev: bool = setting(
-        False, "Make a certificate for this machine, for development.", flag="--dev-tls"
-    )
-    client_auth: ClientAuth = setting(  # noqa: RUF009 - a field like the others
-        ClientAuth(), "Certificates of clients."
-    )
-
-    def __post_init__(self) -> None:
-        mistakes = Mistakes()
-        if self.certificate is not None and self.key is None:
-            mistakes.add("`tls.certificate`: needs `tls.key` beside it")
-        if self.key is not None and self.certificate is None:
-            mistakes.add("`tls.key`: needs `tls.certificate` beside it")
-        if self.certificates and self.certificate is not None:
-            mistakes.add(
-                "`tls.certificate`: contradicts `tls.certificates`; write it as the first of those"
-            )
-        if self.dev and self.certificate is not None:
-            mistakes.add("`tls.dev`: makes a certificate of its own; leave out `tls.certificate`")
-        if self.dev and self.certificates:
-            mistakes.add("`tls.dev`: makes a certificate of its own; leave out `tls.certificates`")
-        if self.profile == "modern" and self.minimum_version == "1.2":
-            mistakes.add('`tls.minimum_version`: "1.2" contradicts `tls.profile` = "modern"')
-        if self.client_auth.mode != "off" and not self.is_set_up:
-            mistakes.add("`tls.client_auth`: needs `tls.certificate` and `tls.key` beside it")
-        _check_password(self, "tls", mistakes)
-        for name in ("key_password_file", "key_password_env"):
-            if getattr(self, name) is not None and self.key is None:
-                mistakes.add(f"`tls.{name}`: needs `tls.key` beside it")
-        mistakes.raise_all()
-
-    @property
-    def is_set_up(self) -> bool:
-        """There is a certificate, or one is to be made."""
-        return self.dev or bool(self.certificates) or self.certificate is not None
-
-    def entries(self) -> tuple[Certificate, ...]:
-        """All certificates, as one list."""
-        if self.certificate is None or self.key is None:
-            return self.certificates
-        return (
-            Certificate(self.certificate, self.key, self.key_password_file, self.key_password_env),
-        )
-
-
-def _check_password(entry: Certificate | TLS, table: str, mistakes: Mistakes) -> None:
-    if entry.key_password_file is not None and entry.key_password_env is not None:
-        mistakes.add(
-            f"`{table}.key_password_file`: contradicts `{table}.key_password_env`; "
-            "write one of them"
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Limits:
     """What one peer may ask for."""
 
@@ -316,6 +141,27 @@ class Limits:
         unit="size",
         minimum=0,
         example=104_857_600,
+    )
+    connections: int | None = setting(
+        None,
+        "Connections that each worker holds at a time; more wait in the backlog. Unless set, as "
+        "many as the limit of open files allows.",
+        minimum=1,
+        example=10_000,
+    )
+    connections_per_address: int | None = setting(
+        None,
+        "Connections that one address may have to each worker; more are closed at once. "
+        "Of IPv6, a network of 64 bits counts as one address.",
+        minimum=1,
+        example=100,
+    )
+    requests: int | None = setting(
+        None,
+        "Requests in progress, WebSockets among them, in each worker; more are answered with 503 "
+        "and Retry-After.",
+        minimum=1,
+        example=1_000,
     )
 
 
@@ -350,8 +196,21 @@ class Timeouts:
         "When stopping, streams that outlive this are told http.disconnect.",
         unit="duration",
     )
+    shutdown_delay: float = setting(
+        0.0,
+        "From the signal to stop, connections are accepted for so long, until load balancers have "
+        "taken notice.",
+        unit="duration",
+        minimum=0,
+    )
     startup: float = setting(60.0, "The application's lifespan startup.", unit="duration")
     shutdown: float = setting(30.0, "The application's lifespan shutdown.", unit="duration")
+    heartbeat: float = setting(
+        30.0,
+        "One of several workers whose event loop stands still for so long is killed and replaced.",
+        unit="duration",
+        minimum=1,
+    )
     min_body_rate: int = setting(
         240, "Bytes per second below which a request body counts as stalled.", minimum=1
     )
@@ -489,6 +348,81 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class Recycle:
+    """When a worker gives way to a fresh one. One does at a time, and no request is lost."""
+
+    RELOAD: ClassVar[str] = "live"
+
+    max_requests: int | None = setting(
+        None, "Requests that a worker answers.", minimum=1, example=100_000
+    )
+    max_lifetime: float | None = setting(
+        None, "For how long a worker serves.", unit="duration", example=86_400.0
+    )
+    max_rss: int | None = setting(
+        None,
+        "Memory that a worker may hold: its resident set, where the system tells only that its "
+        "peak.",
+        unit="size",
+        minimum=1_048_576,
+        example=1_073_741_824,
+    )
+    jitter: int = setting(
+        10,
+        "Percent, at most, by which the first two differ between workers, lest all are due at once.",
+        minimum=0,
+        maximum=100,
+    )
+
+    @property
+    def is_set(self) -> bool:
+        return (self.max_requests, self.max_lifetime, self.max_rss) != (None, None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """As whom and where the server runs. It is all in force before the application is imported."""
+
+    RELOAD: ClassVar[str] = "restart"
+
+    user: str | None = setting(
+        None,
+        "User, by name or number, to become once the addresses are bound; with that user's groups.",
+        example="www-data",
+    )
+    group: str | None = setting(
+        None,
+        "Group, by name or number, in place of the user's own.",
+        example="www-data",
+    )
+    umask: int | None = setting(
+        None,
+        "Permissions that new files do not get, in octal (0o027).",
+        unit="mode",
+        minimum=0,
+        maximum=0o777,
+        example=0o027,
+    )
+    pid_file: str | None = setting(
+        None,
+        "File with the number of the process, locked while it runs and removed when it ends.",
+        unit="path",
+        example="/run/hyperserver.pid",
+    )
+    chdir: str | None = setting(
+        None, "Working directory of the application.", unit="path", example="/srv/shop"
+    )
+    env_file: str | None = setting(
+        None,
+        "File with variables for the application, KEY=VALUE in each line. What the environment "
+        "already has stays as it is.",
+        unit="path",
+        example="/etc/shop.env",
+        reload="worker",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The application, and what runs it."""
 
@@ -502,6 +436,21 @@ class Config:
         "The event loop; auto takes uvloop where it is installed, else asyncio.",
         choices=("auto", "asyncio", "uvloop", "trio"),
     )
+    workers: int = setting(
+        1,
+        'Processes that serve. "auto" is one for each processor that this one may use, by its '
+        "affinity and the quota of its cgroup.",
+        unit="count",
+        reload="live",
+        short="-w",
+        env="WEB_CONCURRENCY",
+    )
+    preload: bool = setting(
+        False,
+        "Import the application once, and fork the workers, which share its memory. "
+        "Until a restart, they have the code that was imported first.",
+        reload="restart",
+    )
     lifespan: str = setting(
         "auto",
         "auto serves applications without lifespan support too; on makes its absence fatal.",
@@ -512,11 +461,23 @@ class Config:
     )
     server_header: bool = setting(True, "Add a server field to responses.")
     date_header: bool = setting(True, "Add a date field to responses.")
+    reload: bool = setting(
+        False,
+        "Start anew when the code, the configuration, a template or a certificate changes. For "
+        "development.",
+        reload="restart",
+    )
+    dev: bool = setting(
+        False,
+        "For development: `reload`, tracebacks in answers with 500, and a log for people.",
+        reload="restart",
+    )
     listen: tuple[Listen, ...] = tables(
         lambda: (Listen(),),
         "A listener: addresses with what is spoken there. There may be several.",
         shared=True,
     )
+    process: Process = field(default_factory=Process)
     tls: TLS = field(default_factory=TLS)
     limits: Limits = field(default_factory=Limits)
     timeouts: Timeouts = field(default_factory=Timeouts)
@@ -525,6 +486,7 @@ class Config:
     websocket: WebSocket = field(default_factory=WebSocket)
     proxy: Proxy = field(default_factory=Proxy)
     log: Log = field(default_factory=Log)
+    recycle: Recycle = field(default_factory=Recycle)
 
     def __post_init__(self) -> None:
         mistakes = Mistakes()

@@ -37,7 +37,7 @@ def setting(  # noqa: PLR0913 - a setting has that many sides, each named where 
     """A documented setting.
 
     ``unit`` says how a value is written: ``duration`` (``"30s"``), ``size`` (``"64KiB"``), ``path``
-    (relative to the file), ``mode`` (``0o660``) or None. ``check(value)``, of each element where
+    (relative to the file), ``mode`` (``0o660``), ``count`` (``4`` or ``"auto"``) or None. ``check(value)``, of each element where
     there are several, raises ValueError. ``reload`` is one of ``RELOADS``, by default the table's.
 
     ``flag`` takes the place of ``--section-key``, ``short`` is one more; ``env`` is a variable that

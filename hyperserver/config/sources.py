@@ -19,7 +19,8 @@ from hyperserver.config.load import (
     read,
 )
 from hyperserver.config.read import Path as KeyPath
-from hyperserver.config.schema import TLS, Config, Listen
+from hyperserver.config.schema import Config, Listen
+from hyperserver.config.schema_tls import TLS
 from hyperserver.config.settings import PREFIX, Setting, describe, walk
 from hyperserver.errors import ConfigError, Problem, UsageError
 
@@ -286,7 +287,7 @@ def scalar_from_text(setting: Setting, text: str) -> object:
     """One value from text: ``true``, ``8``, ``0o660`` (``660`` for a mode) or the text itself."""
     if setting.type is bool:
         return _WORDS.get(text.lower(), text)
-    if setting.type in {int, float} and setting.unit in {None, "mode"}:
+    if setting.type in {int, float} and setting.unit in {None, "mode", "count"}:
         try:
             if setting.unit == "mode":
                 return int(text.removeprefix("0o"), 8)

@@ -40,6 +40,17 @@ def parse_size(value: object) -> int:
     return int(size)
 
 
+def parse_count(value: object) -> int:
+    """A number from 1 up, or 0 for ``"auto"``. Raises ValueError."""
+    if value == "auto":
+        return 0
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f'must be a whole number or "auto", not {value!r}')
+    if value < 1:
+        raise Mistake(f"must be at least 1, not {value}", 'or "auto"')
+    return value
+
+
 def _parse(value: object, units: dict[str, float] | dict[str, int], what: str, hint: str) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         raise Mistake("needs a unit", f'write "{value}{hint}')

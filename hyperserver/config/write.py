@@ -29,7 +29,8 @@ def _scalar(setting: Setting, value: Any) -> str:
         return quoted(written(setting, value))
     if isinstance(value, str):
         return quoted(value)
-    return written(setting, value)
+    text = written(setting, value)
+    return quoted(text) if setting.unit == "count" and value == 0 else text
 
 
 def quoted(text: str) -> str:

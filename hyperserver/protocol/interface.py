@@ -156,8 +156,12 @@ class HTTPConnection(Protocol):
         Otherwise a peer that resets its streams could keep any number of calls running.
         """
 
-    def shutdown(self) -> None:
-        """Drain: finish what is in flight and tell the peer to send nothing new here."""
+    def shutdown(self, grace: float = 0.0) -> None:
+        """Drain: finish what is in flight and tell the peer to send nothing new here.
+
+        A request may be on its way on a connection that looks idle: for ``grace`` seconds one
+        that comes is still served, as the last.
+        """
 
     @property
     def event_queue(self) -> list[Event]:

@@ -73,6 +73,7 @@ class TLSConnection:
         "_aborted",
         "_choose_context",
         "_deadline",
+        "_grace",
         "_hello",
         "_incoming",
         "_input_ended",
@@ -111,6 +112,7 @@ class TLSConnection:
         self._choose_context = choose_context
         self._open_engine = open_engine
         self._linger_timeout = linger_timeout
+        self._grace: float | None = None  # until it is known when it began
         self._deadline: float | None = now + handshake_timeout
         self._phase = _HELLO
         self._hello = ClientHelloReader()
@@ -368,7 +370,7 @@ class TLSConnection:
     def next_timeout(self) -> float | None:
         engine = self.engine
         if engine is None:
-            return self._deadline
+            return self._deadline if self._grace is None else 0.0
         if engine.output_finished and self._owes_notice(engine):
             return None  # the wait for the peer begins when it has been sent everything
         return engine.next_timeout()
@@ -376,18 +378,26 @@ class TLSConnection:
     def handle_timeout(self, now: float) -> None:
         if self.engine is not None:
             self.engine.handle_timeout(now)
-        elif self._deadline is not None and now >= self._deadline:
+            return
+        if self._grace is not None and self._deadline is not None:
+            self._deadline = min(self._deadline, now + self._grace)
+        self._grace = None
+        if self._deadline is not None and now >= self._deadline:
             if self._phase < _LINGER:
                 self.failure = "handshake not finished in time"
             self._close()
 
     # ---- commands ------------------------------------------------------------------------
 
-    def shutdown(self) -> None:
+    def shutdown(self, grace: float = 0.0) -> None:
+        """An engine that opens within ``grace`` is for the caller to shut down."""
         if self.engine is not None:
-            self.engine.shutdown()
+            self.engine.shutdown(grace)
         elif self._phase < _LINGER:
-            self._close()  # nothing has been asked
+            if grace:
+                self._grace = grace
+            else:
+                self._close()  # nothing has been asked
 
     def buffered(self, stream_id: int) -> int:
         return 0

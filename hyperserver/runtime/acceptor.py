@@ -7,7 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from hyperserver.asgi.scope import ScopeContext
-from hyperserver.protocol.negotiate import Negotiator
+from hyperserver.runtime.admission import Admission, RequestGate
 from hyperserver.runtime.connection import Connection
 from hyperserver.runtime.site import Site
 
@@ -27,24 +27,35 @@ class Acceptor:
         self,
         worker: Worker,
         opened: OpenSocket,
-        negotiator: Negotiator,
         contexts: TLSContexts | None,
     ) -> None:
         self._worker = worker
         self._opened = opened
-        self._negotiator = negotiator
         self._contexts = contexts
+        self.renew()
         site = Site(opened.listen)
         self._site = site if site.answers_anything else None
 
-    def accept(self, transport: Transport, sock: socket.socket) -> Connection:
-        """A transport is connected: give it an engine, and to the worker to keep an eye on it."""
+    def renew(self) -> None:
+        """Take what the worker's configuration says now, for connections to come."""
+        self._negotiator = self._worker.negotiator(self._opened)
+
+    @property
+    def admission(self) -> Admission:
+        return self._worker.admission
+
+    def accept(self, transport: Transport, sock: socket.socket, peer: object = None) -> Connection:
+        """A transport is connected: give it an engine, and to the worker to keep an eye on it.
+
+        ``peer`` is what ``socket.accept()`` said, if it was called.
+        """
         worker = self._worker
         now = monotonic()
-        try:
-            peer = sock.getpeername()
-        except OSError:
-            peer = None  # gone already; the transport will find out
+        if peer is None:
+            try:
+                peer = sock.getpeername()
+            except OSError:
+                pass  # gone already; the transport will find out
         try:
             name = sock.getsockname()
         except OSError:
@@ -68,6 +79,8 @@ class Acceptor:
             connection = Connection(worker, transport, session.wire, context, now)
             connection.secure = session
             connection.site = session if session.answers_anything else None
+        if (limit := config.limits.requests) is not None:
+            connection.site = RequestGate(limit, worker.streams, connection.site)
         worker.adopt(connection)
         return connection
 

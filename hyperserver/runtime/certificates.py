@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from hyperserver.config.schema import TLS, Certificate, ClientAuth
+from hyperserver.config.schema_tls import TLS, Certificate, ClientAuth
 from hyperserver.errors import ConfigError, Mistakes
 from hyperserver.protocol.x509 import (
     X509,

@@ -30,6 +30,7 @@ from hyperserver.runtime.stream import AnyStream, Stream, WebSocketStream
 
 if TYPE_CHECKING:
     from hyperserver.protocol.answers import Answer
+    from hyperserver.runtime.admission import RequestGate
     from hyperserver.runtime.backend import Transport
     from hyperserver.runtime.site import Site
     from hyperserver.runtime.tls_session import TLSSession
@@ -77,7 +78,7 @@ class Connection:
         self.wire = engine
         self.context = context
         #: Answers what is not the application's, if anything is not.
-        self.site: Site | TLSSession | None = None
+        self.site: Site | TLSSession | RequestGate | None = None
         #: Of a connection with TLS.
         self.secure: TLSSession | None = None
         self.streams: dict[int, AnyStream] = {}
@@ -300,6 +301,8 @@ class Connection:
         self.shares_writes = self.engine.http_version == "2"
         if not event.layered:
             self.wire = event.connection
+        if self.worker.is_draining:
+            self.engine.shutdown(self.worker.grace)
 
     def stream_ended(self, stream: AnyStream, complete: bool) -> None:
         """The application has returned: send what its end caused, and forget the stream."""
@@ -338,21 +341,29 @@ class Connection:
             self._flush_contained()
 
     def shutdown(self) -> None:
-        """Finish what is in flight, begin nothing new."""
+        """Finish what is in flight or on its way, begin nothing new."""
         try:
             for websocket in self.websockets.copy():
                 websocket.shutdown()
                 websocket.wake()
-            self.engine.shutdown()
+        except Exception:  # noqa: BLE001
+            self.contain()
+        self.hurry()
+
+    def hurry(self) -> None:
+        """The same for the engine alone, perhaps again: the grace may have become shorter."""
+        try:
+            self.engine.shutdown(self.worker.grace)
             self.flush()
         except Exception:  # noqa: BLE001
             self.contain()
 
-    def announce_disconnect(self) -> None:
-        """Tell applications that still run that it is time to end (ASGI ``http.disconnect``)."""
+    def announce_disconnect(self, begun_before: float) -> None:
+        """Tell applications that it is time to end (ASGI ``http.disconnect``)."""
         for stream in self.streams.values():
-            stream.input_closed()
-            stream.wake()
+            if stream.started_at <= begun_before:
+                stream.input_closed()
+                stream.wake()
 
     def abort(self) -> None:
         self.transport.abort()

@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hyperserver.config.schema import TLS
+from hyperserver.config.schema_tls import TLS
 from hyperserver.errors import ConfigError
 from hyperserver.observe.logs import logger
 from hyperserver.protocol.x509 import parse_certificate, pem_blocks

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import os
-import signal
-import sys
-import threading
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
 import anyio
 from anyio.abc import TaskStatus
 
-from hyperserver import __version__
 from hyperserver.asgi.types import ASGIApplication
-from hyperserver.config.load import from_mapping
+from hyperserver.config.load import from_mapping, with_absolute_paths
 from hyperserver.config.schema import Config
 from hyperserver.errors import ConfigError
-from hyperserver.observe.logs import logger
 from hyperserver.protocol.negotiate import choose_engines
 from hyperserver.runtime.listeners import OpenSocket, close_all, open_all
-from hyperserver.runtime.worker import CANCEL_PATIENCE, Worker
+from hyperserver.runtime.notify import Notifier
+from hyperserver.runtime.process import PidFile, look_up, read_env_file, settle
+from hyperserver.runtime.worker import Worker
+
+#: Variables that follow from `process.user`, and are in no file.
+_OF_A_USER = {"USER", "LOGNAME", "HOME"}
 
 
 async def serve(
@@ -71,27 +73,106 @@ async def _stop_after(trigger: Callable[[], Awaitable[object]], worker: Worker) 
     worker.stop()
 
 
-def run(app: ASGIApplication | str, config: Config | Mapping[str, Any] | None = None) -> int:
+def run(
+    app: ASGIApplication | str,
+    config: Config | Mapping[str, Any] | None = None,
+    *,
+    reread: Callable[[], Config] | None = None,
+) -> int:
     """Serve ``app`` as the whole program, until SIGINT or SIGTERM; returns the exit code.
 
-    ``app`` is an application, or ``"package.module:attribute"`` of one. Chooses the event loop
-    that ``config.worker`` names. 0 after a clean end, 1 if requests had to be cut off; a second
-    signal forces the end (128 + its number). Raises what ``serve`` raises.
+    ``app`` is an application, or ``"package.module:attribute"`` of one, which several workers
+    need. Chooses the event loop that ``config.worker`` names. 0 after a clean end, 1 if requests
+    had to be cut off; a second signal forces the end (128 + its number). ``reread`` gives the
+    configuration anew, for SIGHUP. Raises what ``serve`` raises.
     """
-    from hyperserver.runtime.load import load_app
-
     if config is None:
         config = Config()
     elif not isinstance(config, Config):
         config = from_mapping(config)
-    backend, options = choose_loop(config.worker)
-    if isinstance(app, str):
-        app = load_app(app, config.app_dir, factory=config.factory)
-    sockets = open_all(config.listen)
-    try:
-        return anyio.run(_main, app, config, sockets, backend=backend, backend_options=options)
-    finally:
+    choose_loop(config.worker)
+    supervised = _is_supervised(app, config)
+    identity = look_up(config.process)
+    pid_file = None if config.process.pid_file is None else PidFile(config.process.pid_file)
+    sockets: list[OpenSocket] = []
+
+    def clear() -> None:
         close_all(sockets)
+        if pid_file is not None:
+            pid_file.remove()
+
+    try:
+        sockets += open_all(config.listen)
+        if config.process.chdir is not None:
+            config = with_absolute_paths(config)
+        given = dict(os.environ)
+        settle(config.process, identity)
+        notifier = Notifier.from_environment()
+        if supervised:
+            return _supervise(app, config, sockets, notifier, reread, given)
+        from hyperserver.runtime.single import serve_alone
+
+        backend, options = choose_loop(config.worker)
+        loaded = _loaded(app, config)
+        main = partial(serve_alone, loaded, config, sockets, notifier, reread, clear)
+        return anyio.run(main, backend=backend, backend_options=options)
+    finally:
+        clear()
+
+
+def _is_supervised(app: ASGIApplication | str, config: Config) -> bool:
+    """Whether there is to be a process beside those that serve. Raises ConfigError."""
+    keys = ["workers"] * (config.workers != 1) + ["preload"] * config.preload
+    keys += ["recycle"] * config.recycle.is_set
+    if keys and not hasattr(os, "fork"):
+        raise ConfigError(f"`{keys[0]}`: this platform has one worker, which is never replaced")
+    if keys and not config.preload and not isinstance(app, str):
+        raise ConfigError(
+            f"`{keys[0]}`: a fresh process cannot be given an object; name the application as "
+            '"package.module:attribute", or set `preload` = true'
+        )
+    return bool(keys)
+
+
+def _loaded(app: ASGIApplication | str, config: Config) -> ASGIApplication:
+    if not isinstance(app, str):
+        return app
+    from hyperserver.runtime.load import load_app
+
+    return load_app(app, config.app_dir, factory=config.factory)
+
+
+def _supervise(
+    app: ASGIApplication | str,
+    config: Config,
+    sockets: list[OpenSocket],
+    notifier: Notifier,
+    reread: Callable[[], Config] | None,
+    given: Mapping[str, str],
+) -> int:
+    """``given`` are the variables that were there before those of the file."""
+    from hyperserver.runtime.supervisor import Supervisor
+
+    if isinstance(app, str):
+        config = replace(config, app=app)
+    first = config.process.env_file
+
+    def environment(config: Config) -> Mapping[str, str]:
+        """Of a fresh worker, whose file of variables may be another than the first was."""
+        old = set() if first is None else set(os.environ) - set(given) - _OF_A_USER
+        file = config.process.env_file
+        new = {} if file is None else read_env_file(file)
+        kept = {name: value for name, value in os.environ.items() if name not in old}
+        return new | kept
+
+    return Supervisor(
+        config,
+        sockets,
+        app=_loaded(app, config) if config.preload else None,
+        reread=reread,
+        environment=environment,
+        notifier=notifier,
+    ).run()
 
 
 def choose_loop(worker: str) -> tuple[str, dict[str, Any]]:
@@ -124,102 +205,3 @@ def check_libraries(config: Config) -> tuple[str, list[ConfigError]]:
         except ConfigError as error:
             missing.append(error)
     return ", ".join(found), missing
-
-
-async def _main(app: ASGIApplication, config: Config, sockets: list[OpenSocket]) -> int:
-    worker = Worker(app, config)
-    signals: list[int] = []
-    is_ready = False
-
-    def ready() -> None:
-        nonlocal is_ready
-        is_ready = True
-        engines = worker.engines
-        logger.info(
-            "hyperserver %s, %s, HTTP/1.1 by %s %s, HTTP/2 by %s, WebSocket by %s, Python %s",
-            __version__,
-            worker.backend.name,
-            engines.http1_name,
-            engines.http1_version,
-            engines.http2_name,
-            engines.websocket_name,
-            sys.version.split()[0],
-        )
-        for opened in sockets:
-            logger.info("listening on %s", opened.url)
-
-    def stuck() -> None:
-        close_all(sockets)
-        sys.stdout.flush()
-        os._exit(128 + signals[-1] if len(signals) > 1 else 1)
-
-    def on_signal(number: int) -> None:
-        name = signal.Signals(number).name
-        if name == "SIGHUP":
-            logger.info("SIGHUP: reading the certificates again")
-            worker.reload()
-            return
-        signals.append(number)
-        if not is_ready:
-            logger.info("%s: cancelling the startup", name)
-            tasks.cancel_scope.cancel()
-        elif len(signals) == 1:
-            logger.info("%s: finishing what is in flight", name)
-            worker.stop()
-        else:
-            logger.warning("%s again: not waiting any longer", name)
-            worker.force()
-
-    clean = False
-    failure: Exception | None = None
-    async with anyio.create_task_group() as tasks:
-        hangup = any(opened.tls for opened in sockets)
-        await tasks.start(_watch_signals, on_signal, hangup)
-        try:
-            clean = await worker.run(sockets, on_ready=ready, on_stuck=stuck)
-        except Exception as error:  # noqa: BLE001 - raised below, outside the task group
-            failure = error
-        tasks.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
-    code = 128 + signals[-1] if len(signals) > 1 else 0 if clean or not is_ready else 1
-    leave_soon(code)
-    return code
-
-
-def leave_soon(code: int) -> None:
-    """End the process with ``code`` in a moment if it does not end by itself.
-
-    An application's thread cannot be cancelled, and both asyncio and the interpreter wait for
-    theirs. While threads other than ours are at work, stopping would be bounded by them.
-    """
-
-    def leave() -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-    if any(t is not threading.main_thread() and not t.daemon for t in threading.enumerate()):
-        timer = threading.Timer(CANCEL_PATIENCE, leave)
-        timer.daemon = True
-        timer.start()
-
-
-async def _watch_signals(
-    on_signal: Callable[[int], None],
-    hangup: bool,
-    *,
-    task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
-) -> None:
-    """SIGINT and SIGTERM: the first drains, the second forces; during startup, one is enough.
-
-    With ``hangup`` also SIGHUP, which ends a process that has nothing to read again.
-    """
-    if sys.platform == "win32":  # no loop there takes signal handlers; Ctrl-C cancels instead
-        task_status.started()
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if hangup else ()))
-    with anyio.open_signal_receiver(*numbers) as received:
-        task_status.started()
-        async for number in received:
-            on_signal(number)

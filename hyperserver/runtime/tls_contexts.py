@@ -14,7 +14,7 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hyperserver.config.schema import TLS, ClientAuth
+from hyperserver.config.schema_tls import TLS, ClientAuth
 from hyperserver.errors import ConfigError, Mistakes
 from hyperserver.protocol.client_hello import Alert, ClientHello, HandshakeRefused
 from hyperserver.protocol.tls import describe

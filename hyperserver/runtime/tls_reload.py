@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import anyio
 import anyio.to_thread
 
-from hyperserver.config.schema import TLS
+from hyperserver.config.schema_tls import TLS
 from hyperserver.errors import ConfigError
 from hyperserver.observe.logs import logger
 from hyperserver.runtime.certificates import Authority, Loaded, inspect, watched
@@ -42,19 +42,15 @@ class TLSStore:
     """All that ``tls`` names, read from its files. Raises ConfigError where one is of no use."""
 
     def __init__(self, tls: TLS) -> None:
-        if tls.dev:
-            from hyperserver.runtime.dev_tls import with_dev_certificate
-
-            tls = with_dev_certificate(tls)
-        self._tls = tls
+        self._tls = tls = _made(tls)
+        self._next = self._tls
         self._paths = watched(tls)
         self._stamp = _stamp(self._paths)
         self._everyone = load_all(tls)
         self._contexts: dict[tuple[str, ...], TLSContexts] = {}
         self._asked = anyio.Event()
-        policies = {authority.policy for _, authority in self._everyone}
         #: Hosts differ in what their clients must show.
-        self.several_policies = len(policies) > 1
+        self.several_policies = _differ(self._everyone)
 
     def contexts(self, alpn: tuple[str, ...]) -> TLSContexts:
         """For a listener that speaks these protocols. Raises ConfigError."""
@@ -79,11 +75,16 @@ class TLSStore:
         """Read the files soon, whether they have changed or not."""
         self._asked.set()
 
+    def change(self, tls: TLS) -> None:
+        """Have other settings, if their files can be read; read them soon in any case."""
+        self._next = tls
+        self.request_reload()
+
     async def watch(self) -> None:
         """Take new files as they come, and warn once a day of those that will expire."""
-        interval = min(self._tls.reload / 2 or _DAY, _DAY)
         warned = time.monotonic()
         while True:
+            interval = min(self._tls.reload / 2 or _DAY, _DAY)
             with anyio.move_on_after(interval):
                 await self._asked.wait()
             if self._asked.is_set():
@@ -107,12 +108,18 @@ class TLSStore:
             await anyio.sleep(pause)
 
     async def _reload(self) -> None:
-        self._stamp = _stamp(self._paths)  # before reading: what comes later is seen as a change
+        tls = self._next
+        # before reading: what comes later is seen as a change
+        paths, self._stamp = self._paths, _stamp(self._paths)
         try:
+            tls = _made(tls)
+            paths = watched(tls)
+            stamp = _stamp(paths)
             everyone, selections = await anyio.to_thread.run_sync(
-                self._read, abandon_on_cancel=True
+                self._read, tls, abandon_on_cancel=True
             )
         except ConfigError as error:
+            self._next = self._tls
             for line in str(error).splitlines():
                 logger.error("the certificates in use stay: %s", line)
             return
@@ -121,6 +128,8 @@ class TLSStore:
             return
         before = {loaded.digest for loaded, _ in self._everyone}
         self._everyone = everyone
+        self._tls, self._paths, self._stamp = tls, paths, stamp
+        self.several_policies = _differ(everyone)
         for contexts, selection in zip(self._contexts.values(), selections, strict=True):
             contexts.current = selection
         for loaded, _ in everyone:
@@ -129,9 +138,9 @@ class TLSStore:
         logger.info("certificates have been read again")
         self._warn()
 
-    def _read(self) -> tuple[Everyone, Sequence[Selection]]:
+    def _read(self, tls: TLS) -> tuple[Everyone, Sequence[Selection]]:
         """The files as they are now, and contexts of them. Raises ConfigError."""
-        everyone = load_all(self._tls)
+        everyone = load_all(tls)
         known = {loaded.digest for loaded, _ in self._everyone}
         for finding in inspect(everyone, time.time()):
             news = any(
@@ -141,9 +150,22 @@ class TLSStore:
             if finding.is_error and news:
                 raise ConfigError(str(finding))
         return everyone, [
-            Selection(everyone, self._tls, contexts.alpn, contexts.current)
+            Selection(everyone, tls, contexts.alpn, contexts.current)
             for contexts in self._contexts.values()
         ]
+
+
+def _differ(everyone: Everyone) -> bool:
+    return len({authority.policy for _, authority in everyone}) > 1
+
+
+def _made(tls: TLS) -> TLS:
+    """With the certificate that is made for development, if that is asked for."""
+    if not tls.dev:
+        return tls
+    from hyperserver.runtime.dev_tls import with_dev_certificate
+
+    return with_dev_certificate(tls)
 
 
 def _stamp(paths: Sequence[str]) -> Stamp:

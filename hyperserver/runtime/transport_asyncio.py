@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from hyperserver.runtime.connection import Connection
     from hyperserver.runtime.stream import AnyStream
 
-#: Connections accepted in one turn of the loop. asyncio takes this number from ``backlog``, and
-#: when descriptors run out it goes on for as many times, with a traceback in the log for each.
+#: Connections accepted in one turn of the loop.
 _BATCH = 8
 
 
@@ -62,13 +61,14 @@ class AsyncioSignal:
 class AsyncioTransport(asyncio.Protocol):
     """Adapts the loop's callbacks to a ``Connection``, and its commands to the loop's transport."""
 
-    __slots__ = ("_acceptor", "_connection", "_transport", "congested", "data_received")
+    __slots__ = ("_acceptor", "_connection", "_peer", "_transport", "congested", "data_received")
 
     _connection: Connection
     _transport: asyncio.Transport
 
-    def __init__(self, acceptor: Acceptor) -> None:
+    def __init__(self, acceptor: Acceptor, peer: object = None) -> None:
         self._acceptor = acceptor
+        self._peer = peer
         self.congested = False
         #: The connection's own, once there is one: a call less for each read.
         self.data_received: Callable[[bytes], None] = bytes  # type: ignore[assignment]
@@ -78,9 +78,15 @@ class AsyncioTransport(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
         self._transport.set_write_buffer_limits(high=HIGH_WATER)
-        self._connection = self._acceptor.accept(self, transport.get_extra_info("socket"))
+        sock = transport.get_extra_info("socket")
+        self._connection = self._acceptor.accept(self, sock, self._peer)
         self.data_received = self._connection.data_received
         self._transport.set_protocol(self)  # which uvloop asks for its methods just here
+
+    @property
+    def is_adopted(self) -> bool:
+        """Whether the worker has the connection."""
+        return hasattr(self, "_connection")
 
     def eof_received(self) -> bool:
         self._connection.eof_received()
@@ -144,13 +150,106 @@ class AsyncioTransport(asyncio.Protocol):
         self._transport.abort()
 
 
+class AsyncioListener:
+    """Accepts connections, while there is room for them, until closed.
+
+    The loops' own servers cannot be made to wait: when descriptors run out, asyncio's logs a
+    traceback for each try, and uvloop's resets what waits.
+    """
+
+    def __init__(self, backend: AsyncioBackend, sock: socket.socket, acceptor: Acceptor) -> None:
+        self._loop = backend.loop
+        self._context = backend.context
+        self._sock = sock
+        self._acceptor = acceptor
+        self._admission = acceptor.admission
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+        self._resume()
+
+    def _resume(self) -> None:
+        if self._closed:
+            return
+        try:
+            # Whoever calls may be an application's, whose context would be kept.
+            self._context.copy().run(self._loop.add_reader, self._sock, self._accept)
+        except NotImplementedError:  # Windows
+            self._start(self._accept_one())
+
+    def _pause(self) -> None:
+        self._loop.remove_reader(self._sock)
+        self._admission.wait(self._resume)
+
+    def _accept(self) -> None:
+        for _ in range(_BATCH):
+            if self._closed:
+                return
+            if self._admission.is_full():
+                self._pause()
+                return
+            try:
+                sock, peer = self._sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self._admission.failed(error)
+                self._pause()
+                return
+            self._take(sock, peer)
+
+    async def _accept_one(self) -> None:
+        """The same where a loop cannot tell that a socket is ready."""
+        if self._admission.is_full():
+            self._admission.wait(self._resume)
+            return
+        try:
+            sock, peer = await self._loop.sock_accept(self._sock)
+        except OSError as error:
+            if not self._closed:
+                self._admission.failed(error)
+                self._admission.wait(self._resume)
+            return
+        self._take(sock, peer)
+        self._resume()
+
+    def _take(self, sock: socket.socket, peer: object) -> None:
+        if not self._admission.take(peer):
+            sock.close()
+            return
+        sock.setblocking(False)
+        self._start(self._connect(sock, peer))
+
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(coroutine, context=self._context.copy())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _connect(self, sock: socket.socket, peer: object) -> None:
+        transport = AsyncioTransport(self._acceptor, peer)
+        try:
+            await self._loop.connect_accepted_socket(lambda: transport, sock)
+        except OSError:  # reset before it was accepted
+            sock.close()
+        finally:
+            self._admission.made(peer, transport.is_adopted)
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            try:
+                self._loop.remove_reader(self._sock)
+            except NotImplementedError:
+                pass  # what waits there ends with the socket
+            self._sock.close()
+
+
 class AsyncioBackend:
     """asyncio's own loop, or uvloop's."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._context = contextvars.copy_context()
-        module = type(self._loop).__module__.partition(".")[0]
+        self.loop = asyncio.get_running_loop()
+        self.context = contextvars.copy_context()
+        module = type(self.loop).__module__.partition(".")[0]
         if module == "uvloop":
             self.name = f"uvloop {sys.modules['uvloop'].__version__}"
         else:
@@ -166,10 +265,10 @@ class AsyncioBackend:
         await asyncio.sleep(0)
 
     def make_signal(self) -> AsyncioSignal:
-        return AsyncioSignal(self._loop)
+        return AsyncioSignal(self.loop)
 
     def call_soon(self, callback: Callable[[], None]) -> None:
-        self._loop.call_soon(callback, context=self._context)
+        self.loop.call_soon(callback, context=self.context)
 
     # Not in the context of this moment: a pipelined request is found within another's send().
     if sys.version_info >= (3, 12):
@@ -178,8 +277,8 @@ class AsyncioBackend:
             """Eagerly: most applications answer in their first step, in this very loop turn."""
             stream.task = asyncio.Task(
                 stream.run(scope),
-                loop=self._loop,
-                context=self._context.copy(),
+                loop=self.loop,
+                context=self.context.copy(),
                 eager_start=at_once,
             )
 
@@ -187,7 +286,7 @@ class AsyncioBackend:
 
         def spawn(self, stream: AnyStream, scope: dict[str, Any], at_once: bool) -> None:
             stream.task = asyncio.Task(
-                stream.run(scope), loop=self._loop, context=self._context.copy()
+                stream.run(scope), loop=self.loop, context=self.context.copy()
             )
 
     @asynccontextmanager
@@ -205,16 +304,9 @@ class AsyncioBackend:
 
     async def listen(
         self, sock: socket.socket, acceptor: Acceptor, backlog: int
-    ) -> asyncio.AbstractServer:
-        def make_transport() -> AsyncioTransport:
-            return AsyncioTransport(acceptor)
-
-        create = self._loop.create_server
-        if hasattr(socket, "AF_UNIX") and sock.family == socket.AF_UNIX:
-            create = self._loop.create_unix_server  # type: ignore[assignment]
-        server = await create(make_transport, sock=sock, backlog=_BATCH)
+    ) -> AsyncioListener:
         sock.listen(backlog)
-        return server
+        return AsyncioListener(self, sock, acceptor)
 
     def cancel(self, streams: set[AnyStream]) -> None:
         for task in _tasks(streams):

@@ -71,8 +71,8 @@ class TrioTransport:
         self._close_due = False
         self._eof_due = False
 
-    def open(self, acceptor: Acceptor) -> None:
-        self._connection = acceptor.accept(self, self.sock)
+    def open(self, acceptor: Acceptor, peer: object = None) -> None:
+        self._connection = acceptor.accept(self, self.sock, peer)
         self._backend.readiness.add(self)
 
     def readable(self) -> None:
@@ -373,12 +373,14 @@ async def _await(coroutine: Coroutine[Any, Any, None]) -> None:
 
 
 class TrioListener:
-    """Accepts connections until closed."""
+    """Accepts connections, while there is room for them, until closed."""
 
     def __init__(self, sock: socket.socket, acceptor: Acceptor, backend: TrioBackend) -> None:
         self._sock = sock
         self._acceptor = acceptor
+        self._admission = acceptor.admission
         self._backend = backend
+        self._room = trio.Event()
         self._closed = False
 
     async def accept(self) -> None:
@@ -387,36 +389,51 @@ class TrioListener:
                 await trio.lowlevel.wait_readable(self._sock)
             except trio.ClosedResourceError:
                 return
-            await self._accept_waiting()
+            if not self._accept_waiting() and not self._closed:
+                self._room = trio.Event()
+                self._admission.wait(self._room.set)
+                await self._room.wait()
 
-    async def _accept_waiting(self) -> None:
+    def _accept_waiting(self) -> bool:
+        """Accept some of those that wait; False if no more can be taken for now."""
         for _ in range(_BATCH):
             if self._closed:
-                return
+                break
+            if self._admission.is_full():
+                return False
             try:
-                sock, _ = self._sock.accept()
+                sock, peer = self._sock.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
+                break
             except OSError as error:
                 # Out of descriptors or memory, or a network error of the connection that waited.
                 # None of it may end the server; trying again at once might spin.
-                logger.error("cannot accept connections: %s; trying again", error.strerror)
-                await trio.sleep(0.5)
-                return
+                self._admission.failed(error)
+                return False
+            self._take(sock, peer)
+        return True
+
+    def _take(self, sock: socket.socket, peer: object) -> None:
+        if not self._admission.take(peer):
+            sock.close()
+            return
+        adopted = False
+        try:
             sock.setblocking(False)
-            try:
-                tune(sock)
-            except OSError:  # reset before it was accepted
-                sock.close()
-                continue
-            try:
-                TrioTransport(sock, self._backend).open(self._acceptor)
-            except Exception:  # noqa: BLE001 - a bug of ours costs this connection only
-                logger.exception("internal error; closing a new connection")
-                sock.close()
+            tune(sock)
+            TrioTransport(sock, self._backend).open(self._acceptor, peer)
+            adopted = True
+        except OSError:  # reset before it was accepted
+            sock.close()
+        except Exception:  # noqa: BLE001 - a bug of ours costs this connection only
+            logger.exception("internal error; closing a new connection")
+            sock.close()
+        finally:
+            self._admission.made(peer, adopted)
 
     def close(self) -> None:
         self._closed = True
+        self._room.set()
         trio.lowlevel.notify_closing(self._sock)
         self._sock.close()
 

@@ -1,8 +1,8 @@
 """One event loop that serves: from open sockets to a clean end.
 
-The end is bounded and in stages: stop accepting; finish what is in flight; after the disconnect
-grace, tell what still runs ``http.disconnect``; at the drain timeout, cancel; then the lifespan's
-shutdown. ``force`` skips to the cancelling.
+The end is bounded and in stages: stop accepting; finish what is in flight or on its way; tell
+``http.disconnect`` to what has run for the disconnect grace since; at the drain timeout, cancel;
+then the lifespan's shutdown. ``force`` skips to the cancelling.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from hyperserver.protocol.negotiate import Negotiator, choose_engines
 from hyperserver.protocol.websocket.connection import WebSocket, WebSocketOptions
 from hyperserver.protocol.websocket.deflate import Deflate, DeflateOptions
 from hyperserver.runtime.acceptor import Acceptor
+from hyperserver.runtime.admission import Admission
 from hyperserver.runtime.backend import Backend, Listener
 from hyperserver.runtime.dates import http_date
 from hyperserver.runtime.lifespan import Lifespan
@@ -44,6 +45,13 @@ if TYPE_CHECKING:
 
 #: Seconds between two sweeps over all deadlines; how late a timeout may come.
 SWEEP_INTERVAL = 0.5
+#: The same while draining, when somebody waits for the last deadline.
+DRAIN_INTERVAL = 0.1
+#: For how long a connection that looks idle may still bring a request when the server stops. What
+#: was on its way has come by then; in a *rolling* drain, where nobody waits, there is more time.
+STOP_GRACE = 0.5
+#: Turns of the loop in which what was accepted has become a connection, on any loop.
+_ACCEPTING = 5
 #: How long cancelled applications may take to end before the worker gives up on them.
 CANCEL_PATIENCE = 0.5
 
@@ -64,15 +72,43 @@ class Worker:
 
     def __init__(self, app: ASGIApplication, config: Config) -> None:
         self.app = app
-        self.config = config
         self.backend = make_backend()
-        self.access_log = AccessLog(sys.stdout) if config.log.access else None
         self.engines = choose_engines(
             config.http1.engine, config.http2.engine, config.websocket.engine
         )
         self._connections: set[Connection] = set()
         #: The application calls in progress.
         self.streams: set[AnyStream] = set()
+        self.admission = Admission(config.limits, self._connections)
+        self._acceptors: list[Acceptor] = []
+        self._defaults: list[ResponseDefaults] = []
+        #: The certificates, if a listener speaks TLS.
+        self.tls: TLSStore | None = None
+        #: The lifespan's namespace, which requests share.
+        self.state: dict[str, Any] | None = None
+        self._stopping = anyio.Event()
+        self._forced = anyio.Event()
+        self._idle = anyio.Event()
+        self._delay = 0.0
+        #: Nothing new is to begin.
+        self.is_draining = False
+        #: Once draining, for how long a connection without a request may still bring one.
+        self.grace = 0.0
+        self._end_watch: anyio.CancelScope | None = None
+        #: Called with the time by each sweep.
+        self.on_sweep: Callable[[float], None] | None = None
+        self.on_end: Callable[[], None] | None = None
+        #: Among several workers, one says what holds for all of them.
+        self.speaks = True
+        self._use(config)
+
+    def _use(self, config: Config) -> None:
+        """Take from ``config`` what is made of it; connections there are keep what they have."""
+        self.config = config
+        self.access_log = AccessLog(sys.stdout) if config.log.access else None
+        #: Whether ``stream_ended`` is to be called.
+        self.watches_ends = False
+        self.count(self.on_end)
         self._limits = Limits(
             max_head_size=config.limits.request_head,
             max_target_size=config.limits.request_target,
@@ -84,9 +120,6 @@ class Worker:
             min_body_rate=config.timeouts.min_body_rate,
             linger_timeout=config.timeouts.linger,
         )
-        self._defaults: list[ResponseDefaults] = []
-        #: The certificates, if a listener speaks TLS.
-        self.tls: TLSStore | None = None
         self._http2 = HTTP2Options(
             max_concurrent_streams=config.http2.max_concurrent_streams,
             initial_window=config.http2.initial_window,
@@ -115,16 +148,6 @@ class Worker:
             ping_timeout=websocket.ping_timeout,
             close_timeout=websocket.close_timeout,
         )
-        #: The lifespan's namespace, which requests share.
-        self.state: dict[str, Any] | None = None
-        self._stopping = anyio.Event()
-        self._forced = anyio.Event()
-        self._idle = anyio.Event()
-        #: Nothing new is to begin.
-        self.is_draining = False
-        self._end_watch: anyio.CancelScope | None = None
-        #: Whether ``stream_ended`` is to be called.
-        self.watches_ends = config.log.access
 
     # ---- the life of the worker ----------------------------------------------------------
 
@@ -142,7 +165,7 @@ class Worker:
         the application refuses to start.
         """
         timeouts = self.config.timeouts
-        acceptors = [self.acceptor(opened) for opened in sockets]
+        self._acceptors = [self.acceptor(opened) for opened in sockets]
         lifespan = Lifespan(self.app, self.config.lifespan)
         self._refresh_date()
         failure: HyperserverError | None = None
@@ -155,17 +178,21 @@ class Worker:
                 self.state = lifespan.state
                 async with AsyncExitStack() as stack:
                     await stack.enter_async_context(self.backend.running(self.streams))
+                    self.admission.measure()
                     listeners = [
                         await self.backend.listen(opened.sock, acceptor, opened.backlog)
-                        for opened, acceptor in zip(sockets, acceptors, strict=True)
+                        for opened, acceptor in zip(sockets, self._acceptors, strict=True)
                     ]
                     tasks.start_soon(self._sweep_forever)
                     if self.tls is not None:
-                        self.tls.announce()
+                        if self.speaks:
+                            self.tls.announce()
                         tasks.start_soon(self.tls.watch)
                     on_ready()
                     try:
                         await self._stopping.wait()
+                        with anyio.move_on_after(self._delay):
+                            await self._forced.wait()
                         clean = await self._drain(listeners)
                     finally:
                         self._end(listeners, tasks, on_stuck)
@@ -192,14 +219,30 @@ class Worker:
             raise failure
         return clean
 
-    def stop(self) -> None:
-        """Begin the graceful end."""
-        self._stopping.set()
+    def stop(self, *, rolling: bool = False, delay: float = 0.0) -> None:
+        """Begin the graceful end, after ``delay`` seconds in which all goes on.
 
-    def reload(self) -> None:
-        """Read certificates again."""
+        With ``rolling``, others serve on, and there is time for connections to be left by their
+        clients. Called again without, there no longer is.
+        """
+        grace = self.config.timeouts.disconnect_grace
+        self.grace = grace if rolling else min(STOP_GRACE, grace)
+        self._delay = delay
+        self._stopping.set()
+        if self.is_draining and not rolling:
+            for connection in list(self._connections):
+                connection.hurry()
+
+    def apply(self, config: Config) -> None:
+        """Take what can change while serving from ``config``, and read certificates again."""
+        self._use(config)
+        self.admission.use(config.limits)
+        self._defaults.clear()
+        for acceptor in self._acceptors:
+            acceptor.renew()
+        self._refresh_date()
         if self.tls is not None:
-            self.tls.request_reload()
+            self.tls.change(config.tls)
 
     def force(self) -> None:
         """Do not wait for what is in flight."""
@@ -207,17 +250,22 @@ class Worker:
         self._forced.set()
         self._idle.set()
 
+    def count(self, on_end: Callable[[], None] | None) -> None:
+        """Call ``on_end`` for each application call that has ended."""
+        self.on_end = on_end
+        self.watches_ends = self.config.log.access or self.is_draining or on_end is not None
+
+    def describe(self) -> str:
+        """What serves, for the log."""
+        engines = self.engines
+        return (
+            f"{self.backend.name}, HTTP/1.1 by {engines.http1_name} {engines.http1_version}, "
+            f"HTTP/2 by {engines.http2_name}, WebSocket by {engines.websocket_name}, "
+            f"Python {sys.version.split()[0]}"
+        )
+
     def acceptor(self, opened: OpenSocket) -> Acceptor:
         """What makes connections of those that ``opened`` accepts. Raises ConfigError."""
-        defaults = self._response_defaults(opened.listen)
-        negotiator = Negotiator(
-            self.engines,
-            self._limits,
-            self._http2,
-            defaults,
-            protocols=opened.protocols,
-            upgrade=self.config.http2.upgrade,
-        )
         contexts = None
         if opened.tls:
             if self.tls is None:
@@ -225,8 +273,21 @@ class Worker:
 
                 self.tls = TLSStore(self.config.tls)
             contexts = self.tls.contexts(opened.protocols)
+        return Acceptor(self, opened, contexts)
+
+    def negotiator(self, opened: OpenSocket) -> Negotiator:
+        """What chooses the engines of those connections, by the configuration of now."""
+        negotiator = Negotiator(
+            self.engines,
+            self._limits,
+            self._http2,
+            self._response_defaults(opened.listen),
+            protocols=opened.protocols,
+            upgrade=self.config.http2.upgrade,
+        )
+        if opened.tls:
             negotiator.expect_http2()
-        return Acceptor(self, opened, negotiator, contexts)
+        return negotiator
 
     def _response_defaults(self, listen: Listen) -> ResponseDefaults:
         more = []
@@ -255,20 +316,27 @@ class Worker:
     async def _drain(self, listeners: list[Listener]) -> bool:
         """Wait for connections and applications to end; False if some had to be cut off."""
         timeouts = self.config.timeouts
+        grace = min(timeouts.disconnect_grace, timeouts.drain)
         self.is_draining = self.watches_ends = True
         for listener in listeners:
             listener.close()
         listeners.clear()
         for connection in list(self._connections):
             connection.shutdown()
+            connection.sweep(time.monotonic())  # its grace begins now, not with the next sweep
+        for _ in range(_ACCEPTING):
+            await self.backend.give_way()
         self._check_idle()
-        with anyio.move_on_after(min(timeouts.disconnect_grace, timeouts.drain)):
-            await self._idle.wait()
-        if not self._idle.is_set():
-            for connection in list(self._connections):
-                connection.announce_disconnect()
-            with anyio.move_on_after(max(0.0, timeouts.drain - timeouts.disconnect_grace)):
+        with anyio.move_on_after(timeouts.drain):
+            with anyio.move_on_after(grace):
                 await self._idle.wait()
+            while not self._idle.is_set():
+                # Those that began later have as much time: to them the news comes later.
+                begun_before = time.monotonic() - grace
+                for connection in list(self._connections):
+                    connection.announce_disconnect(begun_before)
+                with anyio.move_on_after(SWEEP_INTERVAL):
+                    await self._idle.wait()
         return not self.streams and not any(c.transport.unsent() for c in self._connections)
 
     def _end(
@@ -318,15 +386,18 @@ class Worker:
         """Keep an eye on a connection that has just been accepted."""
         self._connections.add(connection)
         if self.is_draining:
-            connection.engine.shutdown()
+            connection.engine.shutdown(self.grace)
 
     def forget(self, connection: Connection) -> None:
         self._connections.discard(connection)
+        self.admission.left(connection.context.client)
         if self.is_draining:
             self._check_idle()
 
     def stream_ended(self, stream: AnyStream) -> None:
         """An application call has ended, one way or another; called if ``watches_ends``."""
+        if self.on_end is not None:
+            self.on_end()
         if self.access_log is not None:
             request = stream.request
             self.access_log.request(
@@ -376,11 +447,14 @@ class Worker:
     async def _sweep_forever(self) -> None:
         """The only timer: every deadline of every connection is data that it compares."""
         while True:
-            await anyio.sleep(SWEEP_INTERVAL)
+            await anyio.sleep(DRAIN_INTERVAL if self.is_draining else SWEEP_INTERVAL)
             now = time.monotonic()
             self._refresh_date()
+            self.admission.retry()
             for connection in list(self._connections):
                 connection.sweep(now)
+            if self.on_sweep is not None:
+                self.on_sweep(now)
             if self.access_log is not None:
                 self.access_log.flush()
 

@@ -91,7 +91,7 @@ class Engine:
     def release(self, stream_id: int) -> None:
         raise NotImplementedError
 
-    def shutdown(self) -> None:
+    def shutdown(self, grace: float = 0.0) -> None:
         raise NotImplementedError
 
     @property

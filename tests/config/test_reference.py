@@ -74,6 +74,10 @@ def mistakes(value: Any, schema: dict[str, Any], path: str = "") -> list[str]:
         "array": list,
         "object": dict,
     }
+    if "anyOf" in schema:
+        return min((mistakes(value, one, path) for one in schema["anyOf"]), key=len)
+    if "const" in schema:
+        return [] if value == schema["const"] else [f"{path}: not {schema['const']}"]
     wanted = types[schema["type"]]
     if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
         return [f"{path}: not {schema['type']}"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import ssl
@@ -57,11 +58,17 @@ class Output:
         return "\n".join(self.lines)
 
 
+def limit_files(number: int, pid: int) -> None:
+    """How many files the process may have open."""
+    hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (number, hard))
+
+
 class Server:
     """``python -m hyperserver APP`` on a free port.
 
     ``worker`` may name an HTTP/1 engine, too ("trio+h11"); ``config`` is the text of a file, which
-    without ``bind`` names the addresses, too.
+    without ``bind`` names the addresses, too. ``files`` is the limit of open files.
     """
 
     def __init__(
@@ -73,6 +80,7 @@ class Server:
         bind: str | None = "127.0.0.1:0",
         folder: Path | None = None,
         pass_fds: Iterable[int] = (),
+        files: int = 0,
     ) -> None:
         worker, _, engine = worker.partition("+")
         command = [sys.executable, "-m", "hyperserver", app, "--worker", worker]
@@ -83,6 +91,8 @@ class Server:
             file = folder / "hyperserver.toml"
             file.write_text(f'app_dir = "{ROOT}"\n{config}')
             command += ["--config", str(file)]
+        if files:
+            command = ["sh", "-c", f'ulimit -Sn {files}; exec "$@"', "sh", *command]
         self.process = subprocess.Popen(
             [*command, *options],
             cwd=ROOT,

@@ -348,6 +348,42 @@ def test_shutdown_after_the_head_closes_without_having_said_so(peer: Peer) -> No
     assert peer.lingers
 
 
+def test_shutdown_with_grace_serves_one_more_request(peer: Peer) -> None:
+    """It may have been on its way: neither a fresh connection nor an idle one is closed at once."""
+    peer.connection.shutdown(2.0)
+    assert not peer.connection.is_closed
+    peer.send(get())
+    peer.answer(1)
+    assert peer.take() == OK_CLOSE
+    assert peer.lingers
+
+
+def test_shutdown_with_grace_after_a_promise_to_keep_the_connection(peer: Peer) -> None:
+    peer.send(get())
+    peer.start(1, 200, LENGTH_9)
+    peer.connection.shutdown(2.0)
+    peer.data(1, b"123456789", end=True)
+    assert not peer.lingers
+    peer.send(get())
+    peer.answer(3)
+    assert peer.take().endswith(OK_CLOSE)
+    assert peer.lingers
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_the_grace_of_a_shutdown_ends(peer: Peer, used: bool) -> None:
+    if used:
+        peer.send(get())
+        peer.answer(1)
+    peer.connection.shutdown(2.0)
+    peer.connection.handle_timeout(peer.now)
+    assert peer.connection.next_timeout() == peer.now + 2.0
+    peer.connection.handle_timeout(peer.now + 1.9)
+    assert not peer.connection.is_closed
+    peer.connection.handle_timeout(peer.now + 2.0)
+    assert peer.connection.is_closed
+
+
 @pytest.mark.parametrize(
     ("behind", "answers"), [(get(), [200, 200]), (b"\r\n", [200]), (get()[:5], [200])]
 )
@@ -364,5 +400,6 @@ def test_shutdown_after_the_head_with_bytes_behind_it(
         peer.answer(3)
     output = peer.take()
     assert statuses(output) == answers
-    assert peer.lingers == (len(answers) == 2 or behind == b"\r\n")
+    assert peer.lingers == (len(answers) == 2)
+    assert peer.connection.is_closed == (behind == b"\r\n")
     assert (b"connection: close" in output) == (len(answers) == 2)

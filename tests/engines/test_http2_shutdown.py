@@ -63,6 +63,32 @@ def test_a_connection_that_has_not_begun_closes_as_well(h2_with: Open, size: int
     assert peer.events == []
 
 
+def test_an_idle_connection_is_given_a_round_trip(h2: Peer) -> None:
+    """With grace, a request that crosses the GOAWAY is served and need not be sent again."""
+    h2.frames()
+    h2.connection.shutdown(5.0)
+    goaway, ping = h2.frames()
+    assert goaway == GoAway(MAX_ID, NO_ERROR)
+    assert isinstance(ping, Ping)
+    stream_id = h2.get()
+    h2.answer(stream_id, b"served")
+    assert h2.responses[stream_id].complete
+    assert not h2.over
+    h2.send(wire.ping(ping.payload, ack=True))
+    assert h2.frames() == [GoAway(stream_id, NO_ERROR)]
+    assert_over(h2)
+
+
+def test_an_idle_client_that_does_not_answer_is_waited_for_a_moment(h2: Peer) -> None:
+    h2.frames()
+    h2.connection.shutdown(5.0)
+    h2.frames()
+    h2.wait(0.9)
+    assert not h2.over
+    h2.wait(0.2)
+    assert_over(h2)
+
+
 def test_in_flight_streams_are_finished(h2: Peer) -> None:
     waiting, uploading, sending = h2.get(), h2.post(), h2.get()
     h2.start(sending)

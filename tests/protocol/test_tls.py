@@ -200,6 +200,27 @@ def test_draining_ends_what_has_not_begun(
     client.connection.receive_data(b"ignored", 100.0)
 
 
+def test_draining_with_grace_lets_a_handshake_go_on(
+    server: Server, make_client_context: MakeClientContext
+) -> None:
+    client = Client(server.accept(), make_client_context())
+    assert not client.attempt(client.tls.do_handshake)
+    client.connection.shutdown(2.0)
+    assert client.connection.next_timeout() == 0.0
+    client.connection.handle_timeout(100.0)
+    assert client.connection.next_timeout() == 102.0
+    client.shake_hands()
+    assert client.connection.engine is not None
+
+
+def test_the_grace_of_a_handshake_ends(server: Server) -> None:
+    connection = server.accept()
+    connection.shutdown(2.0)
+    connection.handle_timeout(100.0)
+    connection.handle_timeout(102.0)
+    assert connection.is_closed
+
+
 def test_draining_is_passed_on(server: Server, connect: Connect) -> None:
     connect().connection.shutdown()
     assert server.engine.shut_down

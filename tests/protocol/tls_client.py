@@ -49,7 +49,7 @@ class Engine:
     def handle_timeout(self, now: float) -> None:
         self.told.append(now)
 
-    def shutdown(self) -> None:
+    def shutdown(self, grace: float = 0.0) -> None:
         self.shut_down = True
 
     def as_engine(self) -> ByteConnection:

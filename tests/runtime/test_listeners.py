@@ -162,7 +162,8 @@ def test_what_is_no_address_is_a_configuration_error_that_shows_the_forms(
     with pytest.raises(ConfigError) as caught:
         open_(bind)
     assert str(caught.value) == (
-        f'bind: {bind!r} is not an address; write "host:port", "[v6]:port", "unix:/path" or "fd:N"'
+        f'bind: {bind!r} is not an address; write "host:port", "[v6]:port", "unix:/path", "fd:N" '
+        'or "systemd:NAME"'
     )
 
 
@@ -283,6 +284,127 @@ def test_a_path_that_is_too_long_is_refused_and_leaves_nothing(open_: Open, tmp_
 def test_a_path_that_is_none_is_a_configuration_error(open_: Open, path: str) -> None:
     with pytest.raises(ConfigError, match="needs a path"):
         open_(f"unix:{path}")
+
+
+# ---- owners of Unix sockets --------------------------------------------------------------------
+
+
+def with_owner(path: Path, owner: str | None, group: str | None) -> list[OpenSocket]:
+    return open_all((Listen(bind=(f"unix:{path}",), owner=owner, group=group, mode=0o660),))
+
+
+def test_ones_own_user_and_group_can_always_be_named(tmp_path: Path) -> None:
+    path = tmp_path / "s.sock"
+    opened = with_owner(path, str(os.geteuid()), str(os.getegid()))
+    status = path.stat()
+    assert (status.st_uid, status.st_gid) == (os.geteuid(), os.getegid())
+    assert stat.S_IMODE(status.st_mode) == 0o660
+    close_all(opened)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize(
+    ("owner", "group", "expected"),
+    [("54321", None, (54321, 0)), (None, "54321", (0, 54321)), ("nobody", "54321", (65534, 54321))],
+)
+def test_a_socket_for_somebody_else(
+    tmp_path: Path, owner: str | None, group: str | None, expected: tuple[int, int]
+) -> None:
+    path = tmp_path / "s.sock"
+    opened = with_owner(path, owner, group)
+    assert (path.stat().st_uid, path.stat().st_gid) == expected
+    close_all(opened)
+    assert not list(tmp_path.iterdir())
+
+
+def test_who_does_not_exist_owns_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"`listen\.owner`: unknown user 'no-such-user'"):
+        with_owner(tmp_path / "s.sock", "no-such-user", None)
+    with pytest.raises(ConfigError, match=r"`listen\.group`: unknown group 'no-such-group'"):
+        with_owner(tmp_path / "s.sock", None, "no-such-group")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_only_root_may_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "")
+
+    monkeypatch.setattr(os, "chown", refuse)
+    with pytest.raises(ListenError, match="only root can give it to another owner or group"):
+        with_owner(tmp_path / "s.sock", "1", None)
+    assert not list(tmp_path.iterdir())
+
+
+# ---- a socket for each worker ------------------------------------------------------------------
+
+needs_reuse_port = pytest.mark.skipif(
+    not hasattr(socket, "SO_REUSEPORT"), reason="no SO_REUSEPORT here"
+)
+
+
+@pytest.fixture
+def shared() -> Iterator[OpenSocket]:
+    (opened,) = open_all((Listen(bind=("127.0.0.1:0",), reuse_port=True),))
+    yield opened
+    close_all([opened])
+
+
+@needs_reuse_port
+def test_every_slot_has_a_socket_of_its_own_that_stays(shared: OpenSocket) -> None:
+    third = shared.for_slot(2)
+    assert third.sock.getsockname() == shared.sock.getsockname()
+    assert third.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    assert third.url == shared.url
+    assert len({shared.for_slot(n).sock.fileno() for n in range(3)}) == 3
+    assert shared.for_slot(0) is shared
+    assert shared.for_slot(2) is third
+
+
+@needs_reuse_port
+def test_the_kernel_divides_connections_among_them(shared: OpenSocket) -> None:
+    places = [shared.for_slot(n).sock for n in range(2)]
+    accepted = [0, 0]
+    clients = [socket.create_connection(shared.sock.getsockname(), 5) for _ in range(64)]
+    for index, place in enumerate(places):
+        while True:
+            try:
+                place.accept()[0].close()
+            except BlockingIOError:
+                break
+            accepted[index] += 1
+    for client in clients:
+        client.close()
+    assert sum(accepted) == 64
+    assert min(accepted) > 5
+
+
+@needs_reuse_port
+def test_slots_that_are_no_more_are_closed(shared: OpenSocket) -> None:
+    second, third = shared.for_slot(1).sock, shared.for_slot(2).sock
+    shared.keep_slots(2)
+    assert (second.fileno() >= 0, third.fileno()) == (True, -1)
+    close_all([shared])
+    assert (second.fileno(), shared.sock.fileno()) == (-1, -1)
+
+
+@needs_reuse_port
+def test_another_server_may_not_share_the_port(shared: OpenSocket) -> None:
+    with pytest.raises(ListenError, match="address already in use"):
+        open_all((Listen(bind=(f"127.0.0.1:{port_of(shared)}",), reuse_port=True),))
+
+
+def test_otherwise_one_socket_is_for_all(open_: Open, tmp_path: Path) -> None:
+    (opened,) = open_("127.0.0.1:0")
+    assert opened.for_slot(3) is opened
+    (unix,) = open_all((Listen(bind=(f"unix:{tmp_path}/s.sock",), reuse_port=True),))
+    assert unix.for_slot(3) is unix
+    close_all([unix])
+
+
+def test_where_the_system_cannot_share_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hyperserver.runtime.listeners._REUSE_PORT", 0)
+    with pytest.raises(ConfigError, match=r"`listen\.reuse_port`: this platform has no"):
+        open_all((Listen(bind=("127.0.0.1:0",), reuse_port=True),))
 
 
 # ---- inherited sockets -------------------------------------------------------------------------

@@ -78,9 +78,9 @@ class HTTP1Connection(Output):
         "_deadline",
         "_defaults",
         "_discarded",
-        "_draining",
         "_eof",
         "_framing",
+        "_grace",
         "_heads",
         "_http10",
         "_keep_alive",
@@ -132,7 +132,7 @@ class HTTP1Connection(Output):
         self._phase = _HEAD
         self._response = _DONE  # there is no request that could be answered
         self._stream_id = 1
-        self._draining = False
+        self._grace: float | None = None  # once draining, how long a request is waited for
         self._eof = False
         self._deadline: float | None = now + limits.request_head_timeout
         self._pending: float | None = None
@@ -469,7 +469,7 @@ class HTTP1Connection(Output):
         # follows cannot be told apart (RFC 9110 §10.1.1).
         keep_alive = (
             self._keep_alive
-            and not self._draining
+            and self._grace is None
             and not self._continue_due
             and (not self._eof or bool(self._buffer))
         )
@@ -540,10 +540,12 @@ class HTTP1Connection(Output):
     def release(self, stream_id: int) -> None:
         """The next request waits for its turn anyway."""
 
-    def shutdown(self) -> None:
-        self._draining = True
+    def shutdown(self, grace: float = 0.0) -> None:
+        self._grace = grace
         if self._phase == _HEAD and not self._buffer:
-            self._close()
+            self._start_clock(grace, None)
+            if not grace:
+                self._close()
 
     def _check_stream(self, stream_id: int, response: int) -> None:
         if stream_id != self._stream_id or self._response != response:
@@ -566,7 +568,8 @@ class HTTP1Connection(Output):
 
     def _next_stream(self) -> None:
         """Both halves are done: wait for the next request, or read the one that waits."""
-        if not self._keep_alive or (self._draining and not self._buffer):
+        # A client that was told to keep the connection may have sent its next request already.
+        if not self._keep_alive or (self._grace == 0 and not self._buffer):
             self._finish_output()
             return
         self._stream_id += 2
@@ -577,12 +580,12 @@ class HTTP1Connection(Output):
             self._advance(None)
         else:
             self._deadline = 0.0
-            self._pending = self._limits.keep_alive_timeout
+            self._pending = self._limits.keep_alive_timeout if self._grace is None else self._grace
             self.wants_data = True
         if self._eof:
             self._input_ended()
-        elif self._draining and self._phase == _HEAD and not self._buffer:
-            self._finish_output()  # what waited were empty lines
+        elif self._grace is not None and self._phase == _HEAD and not self._buffer:
+            self.shutdown(self._grace)  # what waited were empty lines
 
     # ---- drains --------------------------------------------------------------------------
 

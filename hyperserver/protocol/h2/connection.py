@@ -433,12 +433,12 @@ class HTTP2Connection:
 
     # ---- the end of the connection -------------------------------------------------------
 
-    def shutdown(self) -> None:
+    def shutdown(self, grace: float = 0.0) -> None:
         if self._phase != _OPEN or self._ending.stage != SERVING:
             return
         self.output = True
-        if self.streams:
-            self._ending.announce()
+        if self.streams or grace:
+            self._ending.announce(patient=grace > 0)
         else:
             self._end_round_trip()
             self._close()  # nothing is under way that could be lost

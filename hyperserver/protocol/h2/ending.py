@@ -17,23 +17,26 @@ class Ending:
     was read; GONE, after one that names the last stream that is served.
 
     A connection is over when it is GONE and nothing is in flight. Where the client is the one to
-    end it, or nothing is in flight anyway, the first GOAWAY is left out.
+    end it, or nothing is in flight anyway, the first GOAWAY is left out. A *patient* end waits for
+    the PING's answer in any case, so that clients need not send again what they had on its way.
     """
 
-    __slots__ = ("_clocks", "_session", "last_id", "peer_has_ended", "stage")
+    __slots__ = ("_clocks", "_patient", "_session", "last_id", "peer_has_ended", "stage")
 
     def __init__(self, session: Session, clocks: Clocks) -> None:
         self._session = session
         self._clocks = clocks
+        self._patient = False
         self.stage = SERVING
         #: The client will open no more streams, nor take any.
         self.peer_has_ended = False
         #: The last of the client's streams that was not refused for the end's sake.
         self.last_id = 0
 
-    def announce(self) -> None:
+    def announce(self, *, patient: bool) -> None:
         """The first GOAWAY. A client may open streams until it has read it."""
         self.stage = GOING
+        self._patient = patient
         self._clocks.going = True
         self._clocks.touch()
         self._session.goaway(MAX_STREAM_ID, ErrorCode.NO_ERROR)
@@ -52,6 +55,8 @@ class Ending:
 
     def without_streams(self) -> bool:
         """Nothing is in flight: whether that was the end."""
+        if self.stage == GOING and self._patient and not self.peer_has_ended:
+            return False
         if self.stage == GOING or (self.peer_has_ended and self.stage == SERVING):
             self.name_last()
         return self.stage == GONE
