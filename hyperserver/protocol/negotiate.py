@@ -28,9 +28,9 @@ from hyperserver.protocol.interface import (
 )
 from hyperserver.protocol.websocket.frames import MakeFrameReader
 
-#: HTTP/1 engines, the preferred one first.
+#: Engines, the preferred one first.
 HTTP1_ENGINES = ("httptools", "h11")
-HTTP2_ENGINES = ("h2",)
+HTTP2_ENGINES = ("nghttp2", "h2")
 WEBSOCKET_ENGINES = ("websockets", "wsproto")
 _FOLDERS = {"http1": "h1", "http2": "h2", "websocket": "websocket"}
 
