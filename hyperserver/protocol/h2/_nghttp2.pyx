@@ -26,7 +26,9 @@ from hyperserver.protocol.h2.nghttp2 cimport *
 import base64
 import binascii
 
-from hyperserver.errors import LocalProtocolError
+from hyperserver.errors import LocalProtocolError, RemoteProtocolError
+from hyperserver.protocol.events import RequestReceived
+from hyperserver.protocol.fields import ResponseFields
 from hyperserver.protocol.h2 import frames
 from hyperserver.protocol.h2.frames import ConnectionFault, ErrorCode
 from hyperserver.protocol.h2.gate import (
@@ -37,6 +39,8 @@ from hyperserver.protocol.h2.gate import (
     unwrap,
 )
 from hyperserver.protocol.h2.indexing import NEVER_INDEXED
+from hyperserver.protocol.h2.messages import read_request
+from hyperserver.protocol.interface import HIGH_WATER
 
 cdef extern from "Python.h":
     int _PyBytes_Resize(PyObject **, Py_ssize_t) except -1
@@ -61,9 +65,13 @@ cdef enum:
     #: How a field block is shown to libnghttp2: frames of the size that it always takes.
     _FRAGMENT = 16_384
     _MAX_STACK_FIELDS = 32
+    #: Blocks remembered for a connection, and the size of the largest worth it.
+    _MAX_KNOWN_BLOCKS = 64
+    _MAX_KNOWN_BLOCK = 2048
 
 cdef set _never_indexed = set(NEVER_INDEXED)
 cdef bytes _preface = frames.PREFACE
+cdef list _statuses = [b"%d" % status for status in range(200, 600)]
 
 
 # ---- output ------------------------------------------------------------------------------------
@@ -164,8 +172,22 @@ cdef class NGHTTP2Session:
     cdef long _goaway_code
     cdef object _failure
     # streams
-    cdef int32_t _highest
+    cdef readonly int32_t highest
     cdef int32_t _highest_promised
+    # brief exchanges (``brief.py``)
+    cdef readonly dict brief
+    cdef readonly dict answers
+    cdef readonly set released
+    cdef Py_ssize_t _answered  # bytes
+    cdef bint _in_order
+    cdef bint _attends
+    cdef int32_t _newest_brief
+    cdef dict _known_blocks
+    cdef set _places
+    cdef Py_ssize_t _max_places
+    cdef object _defaults
+    cdef object _scheme
+    cdef object _limits
     # the DATA that is being sent
     cdef const uint8_t *_sending
     cdef Py_ssize_t _sending_left
@@ -186,6 +208,12 @@ cdef class NGHTTP2Session:
         self._max_block = limits.max_head_size * BLOCK_FACTOR
         self._seen = _NOTHING
         self._goaway_code = _NOTHING
+        self.brief = {}
+        self.answers = {}
+        self.released = set()
+        self._known_blocks = {}
+        self._max_places = options.max_concurrent_streams
+        self._limits = limits
         self._open()
 
     def __dealloc__(self):
@@ -225,7 +253,7 @@ cdef class NGHTTP2Session:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "invalid HTTP2-Settings")
             self._pull()
             self._raise_fault()
-            self._highest = 1
+            self.highest = 1
         # libnghttp2 is told of what it is to act on, and keeps no tree of dependencies
         said = {key: value for key, value in self._settings if key not in _OURS_ALONE}
         said[9] = 1
@@ -284,6 +312,16 @@ cdef class NGHTTP2Session:
             at += size
             left -= size
         self._awaited = _HEADER_SIZE
+        if self._places is not None:
+            self._attends = self._connection.takes_brief()
+        try:
+            self._frames(at, left, now)
+        finally:
+            self._tell_of_brief()
+
+    cdef int _frames(self, const uint8_t *at, Py_ssize_t left, object now) except -1:
+        """Whole frames, of which the last may have to be kept for later."""
+        cdef Py_ssize_t size
         while left >= _HEADER_SIZE:
             size = at[0] << 16 | at[1] << 8 | at[2]
             if size > self._max_frame_size:
@@ -296,9 +334,10 @@ cdef class NGHTTP2Session:
             at += size
             left -= size
             if self._connection.output_finished:
-                return
+                return 0
         if left:
             self._buffer += at[:left]
+        return 0
 
     cdef int _frame(self, const uint8_t *frame, Py_ssize_t size, object now) except -1:
         """One whole frame."""
@@ -350,6 +389,7 @@ cdef class NGHTTP2Session:
             self._raise_fault()
         if self._lost_stream:
             lost, self._lost_stream = self._lost_stream, 0
+            self._settle(lost)
             self._gate.remember_cut(lost, 0)
             self._connection.on_stream_error(lost, "stream error")
         return 0
@@ -409,8 +449,13 @@ cdef class NGHTTP2Session:
         """A whole field block: a frame as it came, or ``fragment``, to be put into one."""
         cdef bint ends = flags & NGHTTP2_FLAG_END_STREAM
         cdef bint spoiled = self._depends_on_itself
-        cdef bint is_new = stream_id > self._highest and stream_id & 1
+        cdef bint is_new = stream_id > self.highest and stream_id & 1
+        if is_new and ends and self._attends and frame is not NULL:
+            return self._brief_received(frame, size, stream_id)
+        if frame is NULL or _changes_table(frame + _HEADER_SIZE, size - _HEADER_SIZE):
+            self._known_blocks.clear()
         if not is_new:
+            self._settle(stream_id)
             stream = self._streams.get(stream_id)
             if not stream_id & 1:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "HEADERS on no stream of the client's")
@@ -430,13 +475,22 @@ cdef class NGHTTP2Session:
         else:
             self._feed_block(fragment, ends, stream_id)
         if is_new:
-            self._highest = stream_id
+            self.highest = stream_id
         if self._seen == NGHTTP2_HEADERS:
             fields, self._fields = self._fields, None
-            self._connection.on_fields(stream_id, fields, ends, spoiled=spoiled)
+            self._fields_received(stream_id, fields, ends, spoiled)
         if self._dependency is not None:
             dependency, self._dependency = self._dependency, None
             self._connection.on_priority(stream_id, dependency)
+        return 0
+
+    cdef int _fields_received(
+        self, int32_t stream_id, list fields, bint ends, bint spoiled
+    ) except -1:
+        self._tell_of_brief()
+        self._connection.on_fields(stream_id, fields, ends, spoiled=spoiled)
+        if self._places is not None and not self._attends:
+            self._attends = self._connection.takes_brief()
         return 0
 
     cdef int _feed_block(self, bytes fragment, bint ends, int32_t stream_id) except -1:
@@ -456,6 +510,177 @@ cdef class NGHTTP2Session:
             start = stop
             kind = frames.CONTINUATION
 
+    # ---- brief exchanges -----------------------------------------------------------------
+
+    def attend(self, set places not None, defaults, scheme):
+        self._places = places
+        self._defaults = defaults
+        self._scheme = scheme
+
+    cdef int _brief_received(
+        self, const uint8_t *frame, Py_ssize_t size, int32_t stream_id
+    ) except -1:
+        """A new stream, whose request is whole with this block.
+
+        A block that changes nothing in the dynamic table will, as long as that stays as it is, mean
+        the same again. Then libnghttp2 is told only that a stream has begun.
+        """
+        cdef uint8_t empty[_HEADER_SIZE]
+        cdef bytes block = frame[_HEADER_SIZE:size]
+        cdef tuple known = self._known_blocks.get(block)
+        cdef list fields
+        if known is not None:
+            memcpy(empty, frame, _HEADER_SIZE)
+            empty[0] = empty[1] = empty[2] = 0
+            self._feed(empty, _HEADER_SIZE)
+            self.highest = stream_id
+            request, fields = known
+        else:
+            self._fields = []
+            self._fields_size = 0
+            self._feed(frame, size)
+            self.highest = stream_id
+            if self._seen != NGHTTP2_HEADERS:
+                return 0
+            fields, self._fields = self._fields, None
+            request = None
+            try:
+                request = read_request(fields, self._limits)
+            except RemoteProtocolError:
+                pass
+            if request is not None and (request.protocol is not None or request.content_length):
+                request = None
+            if _changes_table(frame + _HEADER_SIZE, size - _HEADER_SIZE):
+                self._known_blocks.clear()
+            elif request is not None and size <= _MAX_KNOWN_BLOCK:
+                if len(self._known_blocks) >= _MAX_KNOWN_BLOCKS:
+                    self._known_blocks.clear()
+                self._known_blocks[block] = (request, fields)
+        if request is None or len(self._places) >= self._max_places:
+            return self._fields_received(stream_id, fields, True, False)
+        self._places.add(stream_id)
+        self.brief[stream_id] = request
+        self._newest_brief = stream_id
+        self._connection.event_queue.append(
+            RequestReceived(
+                stream_id,
+                request.method,
+                request.target,
+                list(request.headers),
+                "2",
+                self._scheme,
+                request.authority,
+                None,
+                True,
+            )
+        )
+        return 0
+
+    cdef int _tell_of_brief(self) except -1:
+        if self._newest_brief:
+            stream_id, self._newest_brief = self._newest_brief, 0
+            self._connection.on_brief(stream_id)
+        return 0
+
+    cdef int _settle(self, int32_t stream_id) except -1:
+        if stream_id in self.brief or stream_id in self.answers:
+            self._tell_of_brief()
+            self._connection.settle(stream_id)
+        return 0
+
+    def respond(self, int32_t stream_id, int status, headers, bytes body not None):
+        cdef nghttp2_nv fields[_MAX_STACK_FIELDS]
+        cdef Py_ssize_t n = 1
+        cdef bytes name
+        cdef bytes value
+        cdef bytes number
+        cdef bytes date = self._defaults.date
+        cdef bytes server = self._defaults.server
+        cdef bint ends
+        request = self.brief[stream_id]
+        if (
+            type(headers) is not ResponseFields
+            or headers.steers
+            or len(headers) > _MAX_STACK_FIELDS - 3
+            or not 200 <= status <= 599
+            or status == 204
+            or len(body) > _FRAGMENT
+            or self._answered + len(body) > HIGH_WATER
+        ):
+            return False
+        for name, value in <list>headers:
+            if PyBytes_GET_SIZE(name) == 8 and name == b"priority":
+                return False
+            _set_field(&fields[n], name, value)
+            n += 1
+        number = _statuses[status - 200]
+        _set_field(&fields[0], b":status", number)
+        if date is not None:
+            _set_field(&fields[n], b"date", date)
+            n += 1
+        if server is not None and PyBytes_GET_SIZE(server):
+            _set_field(&fields[n], b"server", server)
+            n += 1
+        ends = PyBytes_GET_SIZE(body) == 0 or status == 304 or request.method == "HEAD"
+        self._check(
+            nghttp2_submit_headers(
+                self._nghttp2,
+                NGHTTP2_FLAG_END_STREAM if ends else 0,
+                stream_id,
+                NULL,
+                fields,
+                n,
+                NULL,
+            )
+        )
+        self._pull()
+        del self.brief[stream_id]
+        if ends:
+            self._places.discard(stream_id)
+            self._tell_of_end()
+            return True
+        if not self.answers:
+            self._answered = 0
+            self._in_order = True
+        if request.priority is not None:
+            self._in_order = False
+        self._answered += PyBytes_GET_SIZE(body)
+        self.answers[stream_id] = (request, body)
+        return True
+
+    def send_answers(self):
+        cdef dict answers = self.answers
+        cdef bytes body
+        cdef int32_t stream_id
+        cdef Py_ssize_t most
+        if len(answers) > 1 and not self._in_order:
+            return False
+        if self._answered > nghttp2_session_get_remote_window_size(self._nghttp2):
+            return False
+        most = self.max_frame_size
+        for stream_id, (_, body) in answers.items():
+            if PyBytes_GET_SIZE(body) > min(
+                most, nghttp2_session_get_stream_remote_window_size(self._nghttp2, stream_id)
+            ):
+                return False
+        for stream_id in sorted(answers):
+            body = answers[stream_id][1]
+            self._submit_data(
+                stream_id, <const uint8_t *>PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body), True
+            )
+            self._places.discard(stream_id)
+        self._abuse.data_sent(len(answers))
+        answers.clear()
+        self.released.clear()
+        self._answered = 0
+        self._tell_of_end()
+        return True
+
+    cdef int _tell_of_end(self) except -1:
+        if not self.brief:
+            self._connection.on_brief_ended()
+        return 0
+
     # ---- other frames --------------------------------------------------------------------
 
     cdef int _data(
@@ -474,10 +699,11 @@ cdef class NGHTTP2Session:
             padding = frame[_HEADER_SIZE] + 1
             if padding > length:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "more padding than payload")
+        self._settle(stream_id)
         stream = self._streams.get(stream_id)
         if stream is None:
             if stream_id not in self._cut:
-                if stream_id > self._highest:
+                if stream_id > self.highest:
                     raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "DATA on an idle stream")
                 self._abuse.reset(now)
                 self._gate.remember_cut(stream_id, 0)
@@ -514,6 +740,8 @@ cdef class NGHTTP2Session:
     ) except -1:
         # of another size, it is libnghttp2's to refuse
         increment = _long(frame + _HEADER_SIZE) if size == _HEADER_SIZE + 4 else 1
+        if not increment:
+            self._settle(stream_id)
         if self._gate.window_update(stream_id, increment, now):
             self._feed(frame, size)
             if self._seen == NGHTTP2_WINDOW_UPDATE:
@@ -530,6 +758,7 @@ cdef class NGHTTP2Session:
         object now,
     ) except -1:
         cdef bytes shown
+        self._tell_of_brief()
         if kind == NGHTTP2_SETTINGS:
             shown = self._gate.settings(flags, frame[:size], now)
             if not (flags & NGHTTP2_FLAG_ACK and self._acknowledged):
@@ -545,6 +774,7 @@ cdef class NGHTTP2Session:
             if flags & NGHTTP2_FLAG_ACK and self._seen == NGHTTP2_PING:
                 self._connection.on_ping_acknowledged(self._ping[:8])
         elif kind == NGHTTP2_RST_STREAM:
+            self._settle(stream_id)
             self._gate.rst_stream(stream_id, now)
             self._feed(frame, size)
             if self._seen == NGHTTP2_RST_STREAM:
@@ -554,7 +784,10 @@ cdef class NGHTTP2Session:
             if handler is None:
                 self._abuse.control(now)  # RFC 9113 §5.5: unknown, to be ignored
             else:
+                if self.brief or self.answers:
+                    self._connection.settle_all()
                 handler(flags, stream_id, frame[:size], now)
+        self._attends = self._attends and self._connection.takes_brief()
         return 0
 
     # ---- what the gate asks --------------------------------------------------------------
@@ -564,7 +797,7 @@ cdef class NGHTTP2Session:
         return nghttp2_session_get_local_window_size(self._nghttp2)
 
     def is_idle(self, int32_t stream_id):
-        return stream_id > (self._highest if stream_id & 1 else self._highest_promised)
+        return stream_id > (self.highest if stream_id & 1 else self._highest_promised)
 
     def write(self, bytes frame not None):
         self._pull()
@@ -622,13 +855,7 @@ cdef class NGHTTP2Session:
                 raise MemoryError
         try:
             for name, value in block:
-                fields[n].name = <uint8_t *>PyBytes_AS_STRING(name)
-                fields[n].namelen = PyBytes_GET_SIZE(name)
-                fields[n].value = <uint8_t *>PyBytes_AS_STRING(value)
-                fields[n].valuelen = PyBytes_GET_SIZE(value)
-                fields[n].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE
-                if name in _never_indexed:
-                    fields[n].flags |= NGHTTP2_NV_FLAG_NO_INDEX
+                _set_field(&fields[n], name, value)
                 n += 1
             if promises:
                 outcome = nghttp2_submit_push_promise(
@@ -774,6 +1001,72 @@ cdef class NGHTTP2Session:
 cdef inline int32_t _long(const uint8_t *at) noexcept:
     """A number of 31 bits."""
     return (at[0] & 0x7F) << 24 | at[1] << 16 | at[2] << 8 | at[3]
+
+
+cdef inline void _set_field(nghttp2_nv *field, bytes name, bytes value) noexcept:
+    """Both must live until libnghttp2 has written the field."""
+    field.name = <uint8_t *>PyBytes_AS_STRING(name)
+    field.namelen = PyBytes_GET_SIZE(name)
+    field.value = <uint8_t *>PyBytes_AS_STRING(value)
+    field.valuelen = PyBytes_GET_SIZE(value)
+    field.flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE
+    if name in _never_indexed:
+        field.flags |= NGHTTP2_NV_FLAG_NO_INDEX
+
+
+cdef bint _changes_table(const uint8_t *at, Py_ssize_t size) noexcept:
+    """Whether a field block (RFC 7541 §6) has anything but indexed fields and literals that are not
+    to be indexed; also where it is not valid.
+    """
+    cdef const uint8_t *end = at + size
+    cdef int strings
+    while at < end:
+        if at[0] & 0x80:
+            if not _skip_number(&at, end, 7, NULL):
+                return True
+            continue
+        if at[0] & 0x60:  # 01: literal with indexing, 001: another size of the table
+            return True
+        strings = 1 if at[0] & 0x0F else 2
+        if not _skip_number(&at, end, 4, NULL):
+            return True
+        while strings:
+            if not _skip_string(&at, end):
+                return True
+            strings -= 1
+    return False
+
+
+cdef bint _skip_string(const uint8_t **at, const uint8_t *end) noexcept:
+    cdef Py_ssize_t length
+    if at[0] >= end or not _skip_number(at, end, 7, &length) or length > end - at[0]:
+        return False
+    at[0] += length
+    return True
+
+
+cdef bint _skip_number(
+    const uint8_t **at, const uint8_t *end, int bits, Py_ssize_t *number
+) noexcept:
+    """RFC 7541 §5.1; False if it is cut short or absurd."""
+    cdef uint8_t octet
+    cdef uint8_t mask = (1 << bits) - 1
+    cdef Py_ssize_t found = at[0][0] & mask
+    cdef int shift = 0
+    at[0] += 1
+    if found == mask:
+        while True:
+            if at[0] >= end or shift > 21:
+                return False
+            octet = at[0][0]
+            at[0] += 1
+            found += <Py_ssize_t>(octet & 0x7F) << shift
+            shift += 7
+            if not octet & 0x80:
+                break
+    if number is not NULL:
+        number[0] = found
+    return True
 
 
 cdef bytes _decode_settings(value):

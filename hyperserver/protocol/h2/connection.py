@@ -131,7 +131,7 @@ class HTTP2Connection:
             self._clocks.extend_body(partial, len(data), now)
 
     def receive_eof(self, now: float) -> None:
-        for stream_id in list(self.streams):
+        for stream_id in sorted(self.streams):
             self._close_stream(stream_id, "the client has left")
         self._close()
 
@@ -456,7 +456,7 @@ class HTTP2Connection:
         """End the connection with a GOAWAY; nothing more is read."""
         self._inbound.stop()
         self._ending.name_last(code)
-        for stream_id in list(self.streams):
+        for stream_id in sorted(self.streams):
             self._close_stream(stream_id, reason)
         if self._phase == _OPEN:
             self._finish()

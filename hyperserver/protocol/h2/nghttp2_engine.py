@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from hyperserver.protocol.events import RequestReceived
 from hyperserver.protocol.h2._nghttp2 import VERSION, NGHTTP2Session
-from hyperserver.protocol.h2.connection import HTTP2Connection
+from hyperserver.protocol.h2.brief import BriefConnection
 from hyperserver.protocol.interface import HTTP2Options, Limits, ResponseDefaults
 
 __all__ = ["NAME", "VERSION", "make_connection"]
@@ -22,6 +22,6 @@ def make_connection(
     scheme: str,
     now: float,
     upgrade: tuple[bytes, RequestReceived] | None = None,
-) -> HTTP2Connection:
+) -> BriefConnection:
     """See ``negotiate.MakeHTTP2``."""
-    return HTTP2Connection(NGHTTP2Session, limits, options, defaults, scheme, now, upgrade)
+    return BriefConnection(NGHTTP2Session, limits, options, defaults, scheme, now, upgrade)

@@ -81,6 +81,12 @@ class Outbound:
             self._queue(stream, body)
             stream.end_queued = True
 
+    def resume(self, stream: Stream, body: bytes) -> None:
+        """Of a whole response, the head has been written before."""
+        stream.response = SENDING
+        self._queue(stream, body)
+        stream.end_queued = True
+
     def _head(self, stream: Stream, status: int, headers: Headers) -> Headers:
         if stream.response != NOT_STARTED:
             raise LocalProtocolError(f"stream {stream.id} has its response already")

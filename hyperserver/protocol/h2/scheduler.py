@@ -63,6 +63,9 @@ class Scheduler(Protocol):
     def open(self, stream_id: int) -> None:
         """The stream exists now, with the priority that was announced for it or the default."""
 
+    def pass_by(self, stream_id: int) -> None:
+        """The stream has existed, and streams before it: none of them can be opened any more."""
+
     def close(self, stream_id: int) -> None:
         """The stream will send nothing more."""
 
@@ -162,6 +165,9 @@ class _FairScheduler(ABC, Generic[_StreamT]):
 
     def __bool__(self) -> bool:
         return self._alone is not None or bool(self._waiting)
+
+    def pass_by(self, stream_id: int) -> None:
+        self._no_longer_idle(stream_id)
 
     def _is_idle(self, stream_id: int) -> bool:
         """The stream may still be opened: none after it was (RFC 9113 §5.1.1)."""
