@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -21,6 +22,12 @@ from hyperserver.errors import ConfigError
 from hyperserver.observe.logs import logger
 from hyperserver.runtime.listeners import OpenSocket, close_all, open_all
 from hyperserver.runtime.worker import CANCEL_PATIENCE, Worker
+
+#: Objects that may come to be, net of those that went, before the garbage collector looks at the
+#: young ones.
+_COLLECT_AFTER = 10_000
+#: CPython's own numbers are below this; a larger one was chosen by somebody.
+_DEFAULT_AT_MOST = 2_000
 
 
 async def serve(
@@ -87,10 +94,24 @@ def run(app: ASGIApplication | str, config: Config | Mapping[str, Any] | None = 
     if isinstance(app, str):
         app = load_app(app, config.app_dir, factory=config.factory)
     sockets = open_all(config.listen)
+    collect_less_often()
     try:
         return anyio.run(_main, app, config, sockets, backend=backend, backend_options=options)
     finally:
         close_all(sockets)
+
+
+def collect_less_often() -> None:
+    """Let the garbage collector run every some hundred requests, not every some dozen.
+
+    A request in progress holds about fifteen objects that it counts. CPython's threshold of 700 is
+    made for programs that have few objects at a time: with 256 requests in progress, looking for
+    cycles among them took an eighth of all CPU. A threshold that was set to something else is left
+    alone.
+    """
+    young, *older = gc.get_threshold()
+    if 0 < young <= _DEFAULT_AT_MOST:
+        gc.set_threshold(_COLLECT_AFTER, *older)
 
 
 def choose_loop(worker: str) -> tuple[str, dict[str, Any]]:

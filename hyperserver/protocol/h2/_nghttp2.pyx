@@ -129,6 +129,16 @@ cdef class _Output:
         return data
 
 
+cdef class _SentBlock:
+    """A field block that was sent for a response."""
+
+    cdef list headers
+    cdef int status
+    cdef bytes date
+    cdef bytes server
+    cdef bytes block
+
+
 # ---- the session -------------------------------------------------------------------------------
 
 
@@ -183,6 +193,7 @@ cdef class NGHTTP2Session:
     cdef bint _attends
     cdef int32_t _newest_brief
     cdef dict _known_blocks
+    cdef dict _sent_blocks
     cdef set _places
     cdef Py_ssize_t _max_places
     cdef object _defaults
@@ -212,6 +223,7 @@ cdef class NGHTTP2Session:
         self.answers = {}
         self.released = set()
         self._known_blocks = {}
+        self._sent_blocks = {}
         self._max_places = options.max_concurrent_streams
         self._limits = limits
         self._open()
@@ -528,13 +540,15 @@ cdef class NGHTTP2Session:
         cdef uint8_t empty[_HEADER_SIZE]
         cdef bytes block = frame[_HEADER_SIZE:size]
         cdef tuple known = self._known_blocks.get(block)
+        cdef tuple request  # a messages.Request
         cdef list fields
         if known is not None:
             memcpy(empty, frame, _HEADER_SIZE)
             empty[0] = empty[1] = empty[2] = 0
             self._feed(empty, _HEADER_SIZE)
             self.highest = stream_id
-            request, fields = known
+            request = <tuple>known[0]
+            fields = <list>known[1]
         else:
             self._fields = []
             self._fields_size = 0
@@ -545,11 +559,11 @@ cdef class NGHTTP2Session:
             fields, self._fields = self._fields, None
             request = None
             try:
-                request = read_request(fields, self._limits)
+                asked = read_request(fields, self._limits)
+                if asked.protocol is None and not asked.content_length:
+                    request = <tuple>asked
             except RemoteProtocolError:
                 pass
-            if request is not None and (request.protocol is not None or request.content_length):
-                request = None
             if _changes_table(frame + _HEADER_SIZE, size - _HEADER_SIZE):
                 self._known_blocks.clear()
             elif request is not None and size <= _MAX_KNOWN_BLOCK:
@@ -562,14 +576,14 @@ cdef class NGHTTP2Session:
         self.brief[stream_id] = request
         self._newest_brief = stream_id
         self._connection.event_queue.append(
-            RequestReceived(
+            RequestReceived(  # method, target, headers and authority
                 stream_id,
-                request.method,
-                request.target,
-                list(request.headers),
+                request[0],
+                request[1],
+                list(request[2]),
                 "2",
                 self._scheme,
-                request.authority,
+                request[3],
                 None,
                 True,
             )
@@ -589,51 +603,18 @@ cdef class NGHTTP2Session:
         return 0
 
     def respond(self, int32_t stream_id, int status, headers, bytes body not None):
-        cdef nghttp2_nv fields[_MAX_STACK_FIELDS]
-        cdef Py_ssize_t n = 1
-        cdef bytes name
-        cdef bytes value
-        cdef bytes number
-        cdef bytes date = self._defaults.date
-        cdef bytes server = self._defaults.server
         cdef bint ends
         request = self.brief[stream_id]
         if (
             type(headers) is not ResponseFields
-            or headers.steers
-            or len(headers) > _MAX_STACK_FIELDS - 3
-            or not 200 <= status <= 599
             or status == 204
-            or len(body) > _FRAGMENT
-            or self._answered + len(body) > HIGH_WATER
+            or PyBytes_GET_SIZE(body) > _FRAGMENT
+            or self._answered + PyBytes_GET_SIZE(body) > HIGH_WATER
         ):
             return False
-        for name, value in <list>headers:
-            if PyBytes_GET_SIZE(name) == 8 and name == b"priority":
-                return False
-            _set_field(&fields[n], name, value)
-            n += 1
-        number = _statuses[status - 200]
-        _set_field(&fields[0], b":status", number)
-        if date is not None:
-            _set_field(&fields[n], b"date", date)
-            n += 1
-        if server is not None and PyBytes_GET_SIZE(server):
-            _set_field(&fields[n], b"server", server)
-            n += 1
         ends = PyBytes_GET_SIZE(body) == 0 or status == 304 or request.method == "HEAD"
-        self._check(
-            nghttp2_submit_headers(
-                self._nghttp2,
-                NGHTTP2_FLAG_END_STREAM if ends else 0,
-                stream_id,
-                NULL,
-                fields,
-                n,
-                NULL,
-            )
-        )
-        self._pull()
+        if not self._write_head(stream_id, status, <list>headers, ends):
+            return False
         del self.brief[stream_id]
         if ends:
             self._places.discard(stream_id)
@@ -646,6 +627,110 @@ cdef class NGHTTP2Session:
             self._in_order = False
         self._answered += PyBytes_GET_SIZE(body)
         self.answers[stream_id] = (request, body)
+        return True
+
+    cdef bint _write_head(
+        self, int32_t stream_id, int status, list headers, bint ends
+    ) except -1:
+        """False, and nothing is written, where that takes more than is known here.
+
+        As with requests, a block that changed nothing in the dynamic table is, as long as that
+        stays as it is, the same the next time. Then libnghttp2 is told of an empty one.
+        """
+        cdef nghttp2_nv fields[_MAX_STACK_FIELDS]
+        cdef Py_ssize_t n = 0
+        cdef Py_ssize_t start
+        cdef _SentBlock known
+        cdef bytes name
+        cdef bytes value
+        cdef bytes date = self._defaults.date
+        cdef bytes server = self._defaults.server
+        self._pull()
+        start = self._out.used
+        known = self._sent_blocks.get(<size_t><void *>headers)
+        if (
+            known is not None
+            and known.headers is headers
+            and known.status == status
+            and known.date is date
+            and known.server is server
+        ):
+            self._submit_head(stream_id, NULL, 0, ends)
+            return self._put_block(start, known.block)
+        if headers.steers or len(headers) > _MAX_STACK_FIELDS - 3 or not 200 <= status <= 599:
+            return False
+        value = _statuses[status - 200]
+        _set_field(&fields[0], b":status", value)
+        n = 1
+        for name, value in headers:
+            if PyBytes_GET_SIZE(name) == 8 and name == b"priority":
+                return False
+            _set_field(&fields[n], name, value)
+            n += 1
+        if date is not None:
+            _set_field(&fields[n], b"date", date)
+            n += 1
+        if server is not None and PyBytes_GET_SIZE(server):
+            _set_field(&fields[n], b"server", server)
+            n += 1
+        self._submit_head(stream_id, fields, n, ends)
+        known = self._block_since(start)
+        if known is not None:
+            known.headers = headers
+            known.status = status
+            known.date = date
+            known.server = server
+            self._sent_blocks[<size_t><void *>headers] = known
+        return True
+
+    cdef int _submit_head(
+        self, int32_t stream_id, const nghttp2_nv *fields, Py_ssize_t n, bint ends
+    ) except -1:
+        self._check(
+            nghttp2_submit_headers(
+                self._nghttp2,
+                NGHTTP2_FLAG_END_STREAM if ends else 0,
+                stream_id,
+                NULL,
+                fields,
+                n,
+                NULL,
+            )
+        )
+        return self._pull()
+
+    cdef _SentBlock _block_since(self, Py_ssize_t start):
+        """The block of the one HEADERS frame that was written; None, and all that was known is
+        forgotten, if it is more than that or has changed the table.
+        """
+        cdef const uint8_t *frame = <const uint8_t *>self._out.at(start)
+        cdef Py_ssize_t size = self._out.used - start - _HEADER_SIZE
+        cdef _SentBlock block
+        if (
+            frame[3] != NGHTTP2_HEADERS
+            or not frame[4] & NGHTTP2_FLAG_END_HEADERS
+            or (frame[0] << 16 | frame[1] << 8 | frame[2]) != size
+            or _changes_table(frame + _HEADER_SIZE, size)
+        ):
+            self._sent_blocks.clear()
+            return None
+        if size > _MAX_KNOWN_BLOCK:
+            return None
+        if len(self._sent_blocks) >= _MAX_KNOWN_BLOCKS:
+            self._sent_blocks.clear()
+        block = _SentBlock.__new__(_SentBlock)
+        block.block = frame[_HEADER_SIZE : _HEADER_SIZE + size]
+        return block
+
+    cdef bint _put_block(self, Py_ssize_t start, bytes block) except -1:
+        """Into the empty HEADERS frame at ``start``."""
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(block)
+        cdef char *header
+        self._out.add(PyBytes_AS_STRING(block), size)
+        size = self._out.used - start - _HEADER_SIZE
+        header = self._out.at(start)
+        header[1] = <char>(size >> 8)
+        header[2] = <char>(size & 0xFF)
         return True
 
     def send_answers(self):
@@ -761,6 +846,7 @@ cdef class NGHTTP2Session:
         self._tell_of_brief()
         if kind == NGHTTP2_SETTINGS:
             shown = self._gate.settings(flags, frame[:size], now)
+            self._sent_blocks.clear()  # the client may have set another size of its table
             if not (flags & NGHTTP2_FLAG_ACK and self._acknowledged):
                 self._feed(<const uint8_t *>PyBytes_AS_STRING(shown), PyBytes_GET_SIZE(shown))
             if flags & NGHTTP2_FLAG_ACK:
@@ -849,6 +935,9 @@ cdef class NGHTTP2Session:
         cdef bytes name
         cdef bytes value
         cdef int32_t outcome
+        cdef Py_ssize_t start
+        self._pull()
+        start = self._out.used
         if count > _MAX_STACK_FIELDS:
             fields = <nghttp2_nv *>PyMem_Malloc(count * sizeof(nghttp2_nv))
             if fields is NULL:
@@ -875,6 +964,10 @@ cdef class NGHTTP2Session:
                 )
             self._check(outcome)
             self._pull()
+            if promises:
+                self._sent_blocks.clear()
+            elif self._sent_blocks:
+                self._block_since(start)
         finally:
             if fields is not some:
                 PyMem_Free(fields)

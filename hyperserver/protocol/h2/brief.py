@@ -91,6 +91,7 @@ class BriefConnection(HTTP2Connection):
         self._keeper = session
         self._brief = session.brief
         self._answers = session.answers
+        self._released = session.released
 
     # ---- what the session asks and tells -------------------------------------------------
 
@@ -129,8 +130,8 @@ class BriefConnection(HTTP2Connection):
         stream = Stream(stream_id, request.method, False, self._initial_window, request.authority)
         self._begin(stream, request.priority)
         if body is not None:
-            stream.is_released = stream_id in self._keeper.released
-            self._keeper.released.discard(stream_id)
+            stream.is_released = stream_id in self._released
+            self._released.discard(stream_id)
             self._outbound.resume(stream, body)
 
     def settle_all(self) -> None:
@@ -180,7 +181,7 @@ class BriefConnection(HTTP2Connection):
 
     def release(self, stream_id: int) -> None:
         if stream_id in self._answers:
-            self._keeper.released.add(stream_id)
+            self._released.add(stream_id)
         else:
             self.settle(stream_id)
             super().release(stream_id)
