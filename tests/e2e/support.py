@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from hyperserver.protocol.negotiate import HTTP1_ENGINES, HTTP2_ENGINES
+
 ROOT = Path(__file__).parents[2]
 
 #: How long anything may take before a test gives up on it. Generous: machines may be busy.
@@ -59,7 +61,7 @@ class Output:
 class Server:
     """``python -m hyperserver APP`` on a free port.
 
-    ``worker`` may name an HTTP/1 engine, too ("trio+h11"); ``config`` is the text of a file.
+    ``worker`` may name an engine, too ("trio+h11", "asyncio+h2"); ``config`` is the text of a file.
     """
 
     def __init__(
@@ -74,7 +76,15 @@ class Server:
     ) -> None:
         worker, _, engine = worker.partition("+")
         command = [sys.executable, "-m", "hyperserver", app, "--worker", worker, "-b", bind]
-        command += ["--http1-engine", engine] if engine else []
+        command += ["--http1-engine", engine] if engine in HTTP1_ENGINES else []
+        if engine in HTTP2_ENGINES and config:
+            table = f'[http2]\nengine = "{engine}"\n'
+            config = (
+                config.replace("[http2]\n", table) if "[http2]" in config else f"{config}\n{table}"
+            )
+        elif engine in HTTP2_ENGINES:
+            file = ROOT / "tests" / "e2e" / "apps" / f"http2-{engine}.toml"
+            command += ["--config", str(file), "--app-dir", str(ROOT)]
         if config:
             assert folder is not None, "a configuration needs a folder for its file"
             file = folder / "hyperserver.toml"

@@ -545,7 +545,10 @@ cdef class NGHTTP2Session:
         if known is not None:
             memcpy(empty, frame, _HEADER_SIZE)
             empty[0] = empty[1] = empty[2] = 0
-            self._feed(empty, _HEADER_SIZE)
+            self._seen = _NOTHING
+            nghttp2_session_mem_recv(self._nghttp2, empty, _HEADER_SIZE)
+            if self._seen != NGHTTP2_HEADERS:  # nothing else can be wrong with it
+                raise MemoryError
             self.highest = stream_id
             request = <tuple>known[0]
             fields = <list>known[1]
