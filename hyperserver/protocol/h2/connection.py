@@ -154,12 +154,12 @@ class HTTP2Connection:
             self._trailers_received(stream, block, spoiled)
             return
         if self._ending.stage == GONE:  # the final GOAWAY has said that it will not be served
-            self._session.reset(stream_id, ErrorCode.REFUSED_STREAM)
+            self._turn_away(stream_id)
             self._abuse.reset(self._now)
             return
         self._ending.last_id = stream_id
         if not self._table.has_place():
-            self._session.reset(stream_id, ErrorCode.REFUSED_STREAM)
+            self._turn_away(stream_id)
             self._abuse.control(self._now)
             return
         try:
@@ -194,13 +194,18 @@ class HTTP2Connection:
         """Answer, or reset the stream of, a request that the application will not see."""
         self.event_queue.append(event := messages.refused_event(stream_id, block, error))
         if messages.is_malformed(error):
-            self._session.reset(stream_id, ErrorCode.PROTOCOL_ERROR)
+            self._turn_away(stream_id, ErrorCode.PROTOCOL_ERROR)
             self._abuse.reset(self._now)
         else:
             stream = Stream(stream_id, event.method, not end_stream, self._initial_window, b"")
             stream.is_released = True  # no application is called, yet it has a place until it ends
             self._begin(stream)
             self._send_refusal(stream, error.status, error.reason)
+
+    def _turn_away(self, stream_id: int, code: ErrorCode = ErrorCode.REFUSED_STREAM) -> None:
+        """Reset a stream that never was anything else."""
+        self._session.reset(stream_id, code)
+        self._turns.scheduler.pass_by(stream_id)
 
     def _send_refusal(self, stream: Stream, status: int, reason: str) -> None:
         stream.is_unread = True

@@ -196,6 +196,8 @@ class H2Session:
 
     def _headers(self, flags: int, stream_id: int, frame: bytes, now: float) -> None:
         self._spoiled = 0
+        if not stream_id:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "HEADERS without a stream")
         if stream_id <= self._h2.highest_inbound_stream_id:
             if stream_id not in self._streams:
                 self._abuse.reset(now)  # h2 answers with a reset, or gives up

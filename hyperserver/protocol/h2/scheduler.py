@@ -221,9 +221,18 @@ class UrgencyScheduler(_FairScheduler[_Response]):
             priority = announced.pop(stream_id, DEFAULT)
         self._open[stream_id] = _Response(stream_id, priority)
         self._no_longer_idle(stream_id)
-        if announced:  # streams that were left out can no longer be opened (RFC 9113 §5.1.1)
-            for other in [other for other in announced if not self._is_idle(other)]:
-                del announced[other]
+        if announced:
+            self._forget_passed()
+
+    def pass_by(self, stream_id: int) -> None:
+        self._no_longer_idle(stream_id)
+        self._forget_passed()
+
+    def _forget_passed(self) -> None:
+        """Streams that were left out can no longer be opened (RFC 9113 §5.1.1)."""
+        announced = self._announced
+        for other in [other for other in announced if not self._is_idle(other)]:
+            del announced[other]
 
     def close(self, stream_id: int) -> None:
         self.block(stream_id)
