@@ -34,6 +34,12 @@ HTTP2_ENGINES = ("nghttp2", "h2")
 WEBSOCKET_ENGINES = ("websockets", "wsproto")
 _FOLDERS = {"http1": "h1", "http2": "h2", "websocket": "websocket"}
 
+#: How to get engines that are not packages of their own.
+_REMEDIES = {
+    "nghttp2": "it is built with hyperserver where a C compiler and libnghttp2's headers are: run "
+    "`apt-get install gcc libnghttp2-dev`, then `pip install --force-reinstall hyperserver`,",
+}
+
 #: The protocols' ALPN names (RFC 7301, RFC 9113 §3.1), the preferred one first.
 HTTP2 = "h2"
 HTTP1 = "http/1.1"
@@ -93,9 +99,10 @@ def _import_engine(kind: str, name: str, preferred: tuple[str, ...]) -> Any:
             return import_module(f"hyperserver.protocol.{_FOLDERS[kind]}.{candidate}_engine")
         except ImportError as error:
             reason = str(error)
+    remedy = _REMEDIES.get(names[-1], f"run `pip install {names[-1]}`")
     raise ConfigError(
         f"{kind}.engine: {names[-1]!r} cannot be imported ({reason}); "
-        f"run `pip install {names[-1]}` or choose another engine"
+        f"{remedy} or choose another engine"
     )
 
 

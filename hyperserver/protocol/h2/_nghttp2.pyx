@@ -64,6 +64,7 @@ cdef enum:
     _SMALL_OUTPUT = 1024
     #: How a field block is shown to libnghttp2: frames of the size that it always takes.
     _FRAGMENT = 16_384
+    _MAX_GIVEN_UP = 128
     _MAX_STACK_FIELDS = 32
     #: Blocks remembered for a connection, and the size of the largest worth it.
     _MAX_KNOWN_BLOCKS = 64
@@ -109,6 +110,7 @@ cdef class NGHTTP2Session(_Brief):
     """Bytes in: see ``session.Session``."""
 
     cdef dict _handlers
+    cdef dict _given_up  # streams that the client has reset, the last ones
     # bytes in
     cdef bytearray _buffer
     cdef Py_ssize_t _awaited
@@ -127,6 +129,7 @@ cdef class NGHTTP2Session(_Brief):
 
     def __cinit__(self, connection, limits, options, abuse):
         self._handlers = self._gate.handlers
+        self._given_up = {}
         self._buffer = bytearray()
         self._preface_left = _PREFACE_SIZE
         self._max_frame_size = options.max_frame_size
@@ -286,7 +289,7 @@ cdef class NGHTTP2Session(_Brief):
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "HEADERS on no stream of the client's")
             if stream is None:
                 if stream_id not in self._cut:
-                    raise ConnectionFault(ErrorCode.STREAM_CLOSED, "HEADERS on a closed stream")
+                    self._closed(stream_id, now)
             elif not stream.receiving:
                 self._connection.stream_error(
                     stream_id, ErrorCode.STREAM_CLOSED, "fields after the request's end"
@@ -307,6 +310,17 @@ cdef class NGHTTP2Session(_Brief):
         if self._dependency is not None:
             dependency, self._dependency = self._dependency, None
             self._connection.on_priority(stream_id, dependency)
+        return 0
+
+    cdef int _closed(self, int32_t stream_id, object now) except -1:
+        """Fields on a stream that has ended: a connection error, unless the client has reset it,
+        which makes a stream error of it (RFC 9113 §5.1).
+        """
+        if stream_id not in self._given_up:
+            raise ConnectionFault(ErrorCode.STREAM_CLOSED, "HEADERS on a closed stream")
+        self._abuse.reset(now)
+        self._gate.remember_cut(stream_id, 0)
+        self.write(frames.rst_stream(stream_id, ErrorCode.STREAM_CLOSED))
         return 0
 
     cdef int _feed_block(self, bytes fragment, bint ends, int32_t stream_id) except -1:
@@ -425,6 +439,9 @@ cdef class NGHTTP2Session(_Brief):
             self._gate.rst_stream(stream_id, now)
             self._feed(frame, size)
             if self._seen == NGHTTP2_RST_STREAM:
+                self._given_up[stream_id] = True
+                if len(self._given_up) > _MAX_GIVEN_UP:
+                    del self._given_up[next(iter(self._given_up))]
                 self._connection.on_reset(stream_id)
         else:
             handler = self._handlers.get(kind)
