@@ -122,6 +122,7 @@ class Connection:
         for stream in list(self.streams.values()):
             stream.closed()
             stream.wake()
+        self.engine.lost()
 
     # ---- from the streams and the worker -------------------------------------------------
 

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import gc
 import os
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from hyperserver.errors import LocalProtocolError
 from hyperserver.protocol.h2.frames import ErrorCode
 from tests.engines import h2_frames as wire
 from tests.engines.h2_peer import HTTP2_ENGINES, Peer
@@ -65,6 +68,62 @@ def test_a_session_that_has_failed_can_still_be_asked() -> None:
     connection.release(upload)
     connection.shutdown()
     assert connection.data_to_send() == b""
+
+
+@pytest.mark.parametrize("engine", HTTP2_ENGINES)
+def test_a_lost_connection_needs_no_garbage_collector(engine: str) -> None:
+    """A cycle would be found late, and with it what the library holds."""
+    peer = Peer(engine)
+    running = peer.get()
+    upload = peer.post()
+    peer.start(upload)
+    peer.write(upload, bytes(100_000))
+    connection = peer.connection
+    gc.collect()
+    gc.disable()
+    try:
+        connection.lost()
+        connection.send_response(running, 200, [], b"late")
+        connection.acknowledge(upload, 10)
+        connection.release(running)
+        connection.release(upload)
+        connection.shutdown()
+        assert connection.is_closed
+        assert not connection.can_push
+        assert connection.data_to_send() == b""
+        gone = weakref.ref(connection)
+        del connection, peer
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_a_session_cannot_be_used_after_its_end() -> None:
+    session = Peer("nghttp2").connection._session  # type: ignore[attr-defined]
+    session.close()
+    session.close()
+    calls: list[Callable[[], object]] = [
+        lambda: session.receive(wire.ping(), 0.0),
+        session.start,
+        lambda: session.send_headers(1, [], True),
+        lambda: session.send_data(1, b"x", True),
+        lambda: session.push(1, []),
+        lambda: session.reset(1, 0),
+        lambda: session.open_window(0, 1),
+        lambda: session.ping(bytes(8)),
+        lambda: session.write(b"x"),
+        lambda: session.goaway(0, 0),
+        lambda: session.stream_window(1),
+        lambda: session.connection_window,
+        lambda: session.receive_window,
+        lambda: session.max_frame_size,
+        lambda: session.max_peer_streams,
+        session.send_answers,
+    ]
+    for call in calls:
+        with pytest.raises((LocalProtocolError, AttributeError)):
+            call()
+    assert session.data_to_send() == b""
 
 
 def test_what_is_no_field_or_no_bytes_is_an_error_and_not_a_crash() -> None:

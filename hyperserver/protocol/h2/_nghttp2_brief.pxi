@@ -48,7 +48,7 @@ cdef class _Brief(_Library):
             memcpy(empty, frame, _HEADER_SIZE)
             empty[0] = empty[1] = empty[2] = 0
             self._seen = _NOTHING
-            nghttp2_session_mem_recv(self._nghttp2, empty, _HEADER_SIZE)
+            nghttp2_session_mem_recv(self._live(), empty, _HEADER_SIZE)
             if self._seen != NGHTTP2_HEADERS:  # nothing else can be wrong with it
                 raise MemoryError
             self.highest = stream_id
@@ -193,7 +193,7 @@ cdef class _Brief(_Library):
     ) except -1:
         self._check(
             nghttp2_submit_headers(
-                self._nghttp2,
+                self._live(),
                 NGHTTP2_FLAG_END_STREAM if ends else 0,
                 stream_id,
                 NULL,
@@ -211,12 +211,12 @@ cdef class _Brief(_Library):
         cdef Py_ssize_t most
         if len(answers) > 1 and not self._in_order:
             return False
-        if self._answered > nghttp2_session_get_remote_window_size(self._nghttp2):
+        if self._answered > nghttp2_session_get_remote_window_size(self._live()):
             return False
         most = self.max_frame_size
         for stream_id, (_, body) in answers.items():
             if PyBytes_GET_SIZE(body) > min(
-                most, nghttp2_session_get_stream_remote_window_size(self._nghttp2, stream_id)
+                most, nghttp2_session_get_stream_remote_window_size(self._live(), stream_id)
             ):
                 return False
         for stream_id in sorted(answers):

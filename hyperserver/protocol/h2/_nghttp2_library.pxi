@@ -51,6 +51,20 @@ cdef class _Library:
         if self._nghttp2 is not NULL:
             nghttp2_session_del(self._nghttp2)
 
+    def close(self):
+        """Every method raises afterwards, save that there is nothing to write."""
+        if self._nghttp2 is not NULL:
+            nghttp2_session_del(self._nghttp2)
+            self._nghttp2 = NULL
+            self._gate.close()
+            self._gate = self._connection = self._abuse = None
+            self._out = _Output()
+
+    cdef inline nghttp2_session *_live(self) except NULL:
+        if self._nghttp2 is NULL:
+            raise LocalProtocolError("the session is closed")
+        return self._nghttp2
+
     cdef int _open(self) except -1:
         cdef nghttp2_option *option = NULL
         if nghttp2_option_new(&option):
@@ -79,7 +93,7 @@ cdef class _Library:
         if upgrade_settings is not None:
             payload = _decode_settings(upgrade_settings)
             if nghttp2_session_upgrade2(
-                self._nghttp2, <const uint8_t *>PyBytes_AS_STRING(payload), len(payload), 0, NULL
+                self._live(), <const uint8_t *>PyBytes_AS_STRING(payload), len(payload), 0, NULL
             ):
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "invalid HTTP2-Settings")
             self._pull()
@@ -92,7 +106,7 @@ cdef class _Library:
             entries[count].settings_id = key
             entries[count].value = value
             count += 1
-        self._check(nghttp2_submit_settings(self._nghttp2, 0, entries, count))
+        self._check(nghttp2_submit_settings(self._live(), 0, entries, count))
         self._pull()
         self._out.take()
         self.write(
@@ -113,7 +127,7 @@ cdef class _Library:
         cdef int32_t lost
         cdef Py_ssize_t written = self._out.used
         self._seen = _NOTHING
-        taken = nghttp2_session_mem_recv(self._nghttp2, frame, size)
+        taken = nghttp2_session_mem_recv(self._live(), frame, size)
         if self._failure is not None:
             self._raise_failure()
         if taken == NGHTTP2_ERR_NOMEM:
@@ -147,7 +161,7 @@ cdef class _Library:
 
     @property
     def receive_window(self):
-        return nghttp2_session_get_local_window_size(self._nghttp2)
+        return nghttp2_session_get_local_window_size(self._live())
 
     def is_idle(self, int32_t stream_id):
         return stream_id > (self.highest if stream_id & 1 else self._highest_promised)
@@ -160,26 +174,26 @@ cdef class _Library:
 
     @property
     def max_frame_size(self):
-        return nghttp2_session_get_remote_settings(self._nghttp2, NGHTTP2_SETTINGS_MAX_FRAME_SIZE)
+        return nghttp2_session_get_remote_settings(self._live(), NGHTTP2_SETTINGS_MAX_FRAME_SIZE)
 
     @property
     def connection_window(self):
-        return nghttp2_session_get_remote_window_size(self._nghttp2)
+        return nghttp2_session_get_remote_window_size(self._live())
 
     @property
     def allows_push(self):
         return (
-            nghttp2_session_get_remote_settings(self._nghttp2, NGHTTP2_SETTINGS_ENABLE_PUSH) != 0
+            nghttp2_session_get_remote_settings(self._live(), NGHTTP2_SETTINGS_ENABLE_PUSH) != 0
         )
 
     @property
     def max_peer_streams(self):
         return nghttp2_session_get_remote_settings(
-            self._nghttp2, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS
+            self._live(), NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS
         )
 
     def stream_window(self, int32_t stream_id):
-        return nghttp2_session_get_stream_remote_window_size(self._nghttp2, stream_id)
+        return nghttp2_session_get_stream_remote_window_size(self._live(), stream_id)
 
     def send_headers(self, int32_t stream_id, list block not None, bint end_stream):
         self._submit_fields(stream_id, block, end_stream, False)
@@ -215,13 +229,13 @@ cdef class _Library:
                 n += 1
             if promises:
                 outcome = nghttp2_submit_push_promise(
-                    self._nghttp2, 0, stream_id, fields, count, NULL
+                    self._live(), 0, stream_id, fields, count, NULL
                 )
                 if outcome == NGHTTP2_ERR_STREAM_ID_NOT_AVAILABLE:
                     return outcome
             else:
                 outcome = nghttp2_submit_headers(
-                    self._nghttp2,
+                    self._live(),
                     NGHTTP2_FLAG_END_STREAM if ends else 0,
                     stream_id,
                     NULL,
@@ -259,13 +273,13 @@ cdef class _Library:
         self._sending = data
         self._sending_left = size
         self._sending_ends = ends
-        if not size and nghttp2_session_get_remote_window_size(self._nghttp2) <= 0 or (
-            not size and nghttp2_session_get_stream_remote_window_size(self._nghttp2, stream_id) <= 0
+        if not size and nghttp2_session_get_remote_window_size(self._live()) <= 0 or (
+            not size and nghttp2_session_get_stream_remote_window_size(self._live(), stream_id) <= 0
         ):
             return self._end_without_window(stream_id)
         self._check(
             nghttp2_submit_data(
-                self._nghttp2, NGHTTP2_FLAG_END_STREAM if ends else 0, stream_id, &provider
+                self._live(), NGHTTP2_FLAG_END_STREAM if ends else 0, stream_id, &provider
             )
         )
         self._pull()
@@ -290,26 +304,26 @@ cdef class _Library:
     def reset(self, int32_t stream_id, code):
         cdef int32_t window
         self._pull()
-        window = nghttp2_session_get_stream_local_window_size(self._nghttp2, stream_id)
+        window = nghttp2_session_get_stream_local_window_size(self._live(), stream_id)
         self._gate.remember_cut(stream_id, max(window, 0))
-        if nghttp2_session_find_stream(self._nghttp2, stream_id) is NULL:
+        if nghttp2_session_find_stream(self._live(), stream_id) is NULL:
             # it is closed, by the very frame that is at fault
             self.write(frames.rst_stream(stream_id, code))
             return
         self._resetting = True
         try:
-            self._check(nghttp2_submit_rst_stream(self._nghttp2, 0, stream_id, code))
+            self._check(nghttp2_submit_rst_stream(self._live(), 0, stream_id, code))
             self._pull()
         finally:
             self._resetting = False
 
     def open_window(self, int32_t stream_id, int32_t increment):
-        self._check(nghttp2_submit_window_update(self._nghttp2, 0, stream_id, increment))
+        self._check(nghttp2_submit_window_update(self._live(), 0, stream_id, increment))
 
     def ping(self, bytes payload not None):
         assert len(payload) == 8
         self._check(
-            nghttp2_submit_ping(self._nghttp2, 0, <const uint8_t *>PyBytes_AS_STRING(payload))
+            nghttp2_submit_ping(self._live(), 0, <const uint8_t *>PyBytes_AS_STRING(payload))
         )
 
     def goaway(self, last_stream_id, code):
@@ -317,6 +331,8 @@ cdef class _Library:
         self.write(frames.goaway(last_stream_id, code))
 
     def data_to_send(self):
+        if self._nghttp2 is NULL:
+            return b""
         self._pull()
         return self._out.take()
 
@@ -326,11 +342,12 @@ cdef class _Library:
         """Take what libnghttp2 has to send."""
         cdef const uint8_t *data
         cdef ssize_t size
+        cdef nghttp2_session *live = self._live()
         if self._broken:
             return 0
         self._broken = True  # should this fail, what libnghttp2 holds may point to what is gone
         while True:
-            size = nghttp2_session_mem_send(self._nghttp2, &data)
+            size = nghttp2_session_mem_send(live, &data)
             if size <= 0:
                 break
             self._out.add(data, size)

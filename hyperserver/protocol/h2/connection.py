@@ -135,6 +135,15 @@ class HTTP2Connection:
             self._close_stream(stream_id, "the client has left")
         self._close()
 
+    def lost(self) -> None:
+        """Without waiting for the garbage collector, which would come late: a connection and its
+        session know of each other.
+        """
+        self.receive_eof(self._now)
+        self.event_queue.clear()
+        self._outbound.close()
+        self._session.close()
+
     def _collect(self) -> None:
         """Take what the session has written, in order, before anything else is."""
         data = self._session.data_to_send()
@@ -491,7 +500,12 @@ class HTTP2Connection:
     @property
     def can_push(self) -> bool:
         ending = self._ending
-        return self._session.allows_push and ending.stage == SERVING and not ending.peer_has_ended
+        return (
+            self._phase == _OPEN
+            and self._session.allows_push
+            and ending.stage == SERVING
+            and not ending.peer_has_ended
+        )
 
     @property
     def holds_output(self) -> bool:

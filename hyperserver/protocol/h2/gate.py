@@ -82,6 +82,10 @@ class Gate:
             frames.PRIORITY_UPDATE: self._priority_update,
         }
 
+    def close(self) -> None:
+        self.handlers.clear()
+        del self._session, self._connection
+
     # ---- streams that were reset ---------------------------------------------------------
 
     def remember_cut(self, stream_id: int, window: int) -> None:

@@ -380,6 +380,12 @@ class H2Session:
         self._written.append(self._h2.data_to_send())
         self._written.append(frame)
 
+    def close(self) -> None:
+        self._gate.close()
+        self._handlers.clear()
+        self._translators.clear()
+        del self._connection
+
     def data_to_send(self) -> bytes:
         data = self._h2.data_to_send()
         if self._written:

@@ -134,6 +134,10 @@ class Outbound:
             self.waiting -= 1
             stream.drop_queue()
 
+    def close(self) -> None:
+        """Nobody is told of anything any more."""
+        del self._on_ended, self._on_writable
+
     def window_opened(self, stream_id: int) -> None:
         """Credit has come for a stream, or with 0 perhaps for all."""
         if stream_id:
