@@ -20,6 +20,8 @@ from setuptools.command.build_ext import build_ext
 NAME = "hyperserver.protocol.h2._nghttp2"
 SOURCE = "hyperserver/protocol/h2/_nghttp2.pyx"
 WANTED = os.environ.get("HYPERSERVER_EXTENSIONS", "")
+OLDEST = 0x013400
+_PROBE = "#include <nghttp2/nghttp2.h>\nversion_is NGHTTP2_VERSION_NUM\n"
 #: Functions that releases after 1.52 have brought, and distributions have taken over.
 NEWER = {
     "nghttp2_option_set_stream_reset_rate_limit": "HYPERSERVER_RESET_RATE_LIMIT",
@@ -53,6 +55,10 @@ class BuildOptional(build_ext):
         if header is None:
             self._go_without("no C compiler, or no nghttp2/nghttp2.h (libnghttp2-dev)")
             return
+        version = int(header.split()[-1], 16)
+        if version < OLDEST:
+            self._go_without("libnghttp2 is older than 1.52")
+            return
         ext.define_macros += [(macro, "1") for name, macro in NEWER.items() if name in header]
         try:
             super().build_extension(ext)
@@ -63,7 +69,7 @@ class BuildOptional(build_ext):
         """libnghttp2's header as the compiler finds it."""
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, "header.c")
-            source.write_text("#include <nghttp2/nghttp2.h>\n", encoding="utf-8")
+            source.write_text(_PROBE, encoding="utf-8")
             result = Path(folder, "header.i")
             try:
                 self.compiler.preprocess(
