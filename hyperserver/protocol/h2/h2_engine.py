@@ -346,8 +346,8 @@ class H2Session:
             return  # h2 has no informational responses to promised requests
         self._h2.send_headers(stream_id, block, end_stream)
 
-    def send_data(self, stream_id: int, data: bytes, end_stream: bool) -> None:
-        self._h2.send_data(stream_id, data, end_stream)
+    def send_data(self, stream_id: int, data: bytes | memoryview, end_stream: bool) -> None:
+        self._h2.send_data(stream_id, bytes(data), end_stream)
         self._abuse.data_sent()
 
     def push(self, stream_id: int, block: Headers) -> int | None:
