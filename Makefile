@@ -5,6 +5,7 @@
 #   make check                    ruff and mypy
 #   make docs                     the files that are made from the settings' schema
 #   make autobahn [ARGS=--http2]  the Autobahn WebSocket testsuite (needs a Python 2.7)
+#   make memcheck                 the HTTP/2 engines' tests under AddressSanitizer (needs gcc)
 #   make bench SCENARIO=h1-hello  CPU per request, next to other servers
 #   make clean                    remove all that these targets made
 
@@ -19,7 +20,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: serve test check docs autobahn bench clean
+.PHONY: serve test check docs autobahn memcheck bench clean
 .DELETE_ON_ERROR:
 
 serve: .venv/.serve
@@ -41,10 +42,14 @@ docs: .venv/.serve
 autobahn: .venv/.test
 	@$(BIN)/python -m tests.autobahn.run $(ARGS)
 
+memcheck: .venv/.test
+	@tests/memcheck $(BIN)/python $(ARGS)
+
 bench: .venv/.bench
 	@$(BIN)/python -m benchmarks.run --scenario $(SCENARIO) $(ARGS)
 
 clean:
+	@rm -rf hyperserver/protocol/h2/*.so
 	@rm -rf .venv build dist *.egg-info benchmarks/.venv benchmarks/results
 	@rm -rf tests/autobahn/.venv tests/autobahn/reports
 	@rm -rf .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
@@ -71,9 +76,11 @@ clean:
 	@$(PYTHON) -m venv --clear .venv
 	@touch $@
 
-.venv/.serve: .venv/.made pyproject.toml
+.venv/.serve: .venv/.made pyproject.toml setup.py $(wildcard hyperserver/protocol/h2/*.p[yx][xdi])
 	@echo "installing hyperserver into .venv"
 	@$(PIP) install --editable .
+	@$(BIN)/python -c 'import hyperserver.protocol.h2._nghttp2' 2>/dev/null || \
+		echo "HTTP/2 runs on h2; the nghttp2 engine is faster: apt-get install gcc python3-dev libnghttp2-dev, then make clean"
 	@touch $@
 
 .venv/.bench: .venv/.serve

@@ -63,15 +63,20 @@ def _ours(worker: str, engine: str, tls: bool = False) -> Contender:
     )
 
 
-def _ours_http2(worker: str, tls: bool) -> Contender:
+def _ours_http2(worker: str, engine: str, tls: bool) -> Contender:
     return Contender(
-        name=f"hyperserver {worker}",
+        name=f"hyperserver {worker}+{engine}",
         arguments=(
             *("-m", "hyperserver", "{app}", "--app-dir", "{dir}", "--bind", "127.0.0.1:{port}"),
             *(("--tls-certificate", "{certificate}", "--tls-key", "{key}") if tls else ()),
             *("--worker", worker, "--no-access-log", "--log-level", "warning"),
+            *("--config", f"{{dir}}/hyperserver-{engine}.toml"),
         ),
-        packages=("hyperserver", "h2", *(() if worker == "asyncio" else (worker,))),
+        packages=(
+            "hyperserver",
+            *(("h2",) if engine == "h2" else ()),  # nghttp2 is no Python package
+            *(() if worker == "asyncio" else (worker,)),
+        ),
     )
 
 
@@ -167,7 +172,8 @@ def _hypercorn_websocket(worker: str) -> Contender:
 def _http2(tls: bool) -> tuple[Contender, ...]:
     workers = ("uvloop", "asyncio", "trio")
     return (
-        *(_ours_http2(worker, tls) for worker in workers),
+        *(_ours_http2(worker, "nghttp2", tls) for worker in workers),
+        _ours_http2("uvloop", "h2", tls),
         _granian("2", tls),
         *(_hypercorn_http2(worker, tls) for worker in workers),
     )

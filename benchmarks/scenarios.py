@@ -82,7 +82,7 @@ SCENARIOS = {
             app="hello",
             path="/",
             expected=HELLO,
-            load=H2Load(connections=8, streams=16),
+            load=H2Load(connections=16, streams=16),
             contenders=HTTP2,
         ),
         Scenario(
@@ -91,7 +91,7 @@ SCENARIOS = {
             app="hello",
             path="/",
             expected=HELLO,
-            load=H2Load(connections=8, streams=16),
+            load=H2Load(connections=16, streams=16),
             contenders=HTTP2_TLS,
             tls=True,
         ),

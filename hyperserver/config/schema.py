@@ -233,7 +233,11 @@ class HTTP2:
     would hold a path of 100 ms to 5 Mbit/s.
     """
 
-    engine: str = setting("auto", "The library that keeps the protocol.", choices=("auto", "h2"))
+    engine: str = setting(
+        "auto",
+        "The library that keeps the protocol. `auto` takes nghttp2 where it was built, else h2.",
+        choices=("auto", "nghttp2", "h2"),
+    )
     upgrade: bool = setting(
         False, "Take `Upgrade: h2c` of HTTP/1.1 requests, which RFC 9113 has deprecated."
     )

@@ -206,6 +206,11 @@ class ByteConnection(HTTPConnection, Protocol):
     def receive_eof(self, now: float) -> None:
         """The peer has closed its sending side."""
 
+    def lost(self) -> None:
+        """The transport is gone, and what the engine holds with it. Applications that still run
+        may give their commands, to no effect.
+        """
+
     def data_to_send(self) -> bytes:
         """Take bytes to write; call until it returns b"" (a large body is handed out alone)."""
 

@@ -29,11 +29,19 @@ from hyperserver.protocol.interface import (
 )
 from hyperserver.protocol.websocket.frames import MakeFrameReader
 
-#: HTTP/1 engines, the preferred one first.
+#: Engines, the preferred one first.
 HTTP1_ENGINES = ("httptools", "h11")
-HTTP2_ENGINES = ("h2",)
+HTTP2_ENGINES = ("nghttp2", "h2")
 WEBSOCKET_ENGINES = ("websockets", "wsproto")
 _FOLDERS = {"http1": "h1", "http2": "h2", "websocket": "websocket"}
+
+#: How to get engines that are not packages of their own.
+#: Where an engine's library is not called as the engine is.
+_LIBRARIES = {"nghttp2": "hyperserver.protocol.h2._nghttp2"}
+_REMEDIES = {
+    "nghttp2": "it is built with hyperserver where a C compiler and libnghttp2's headers are: run "
+    "`apt-get install gcc libnghttp2-dev`, then `pip install --force-reinstall hyperserver`,",
+}
 
 #: The protocols' ALPN names (RFC 7301, RFC 9113 §3.1), the preferred one first.
 HTTP2 = "h2"
@@ -138,7 +146,7 @@ def _find_engine(kind: str, name: str, preferred: tuple[str, ...]) -> str:
     """The name of an engine whose library, called like it, is installed."""
     names = preferred if name == "auto" else (name,)
     for candidate in names:
-        if find_spec(_module(kind, candidate)) and find_spec(candidate):
+        if find_spec(_module(kind, candidate)) and find_spec(_LIBRARIES.get(candidate, candidate)):
             return candidate
     raise _missing(kind, names[-1], "not installed")
 
@@ -155,9 +163,10 @@ def _import_engine(kind: str, names: tuple[str, ...]) -> Any:
 
 
 def _missing(kind: str, name: str, reason: str) -> ConfigError:
+    remedy = _REMEDIES.get(name, f"run `pip install {name}`")
     return ConfigError(
         f"`{kind}.engine`: {name!r} cannot be imported ({reason}); "
-        f"run `pip install {name}` or choose another engine"
+        f"{remedy} or choose another engine"
     )
 
 

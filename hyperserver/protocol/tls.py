@@ -222,6 +222,10 @@ class TLSConnection:
             self._input_ended = self.truncated = True
             engine.receive_eof(now)
 
+    def lost(self) -> None:
+        if self.engine is not None:
+            self.engine.lost()
+
     def _receive_early(self, data: bytes, now: float) -> None:
         """Bytes for no engine: before there is one, or after a fault, when they are discarded."""
         if self._phase == _HANDSHAKE:

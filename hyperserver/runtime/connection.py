@@ -138,6 +138,7 @@ class Connection:
         for stream in list(self.streams.values()):
             stream.closed()
             stream.wake()
+        self.engine.lost()
 
     # ---- from the streams and the worker -------------------------------------------------
 

@@ -94,6 +94,7 @@ class AsyncioTransport(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connection.connection_lost()
+        del self._connection  # which knows of us: the garbage collector would find it late
 
     def pause_writing(self) -> None:
         self.congested = True

@@ -8,12 +8,16 @@ from importlib.util import find_spec
 import pytest
 
 from tests.e2e.support import Server
+from tests.engines.h2_peer import HTTP2_ENGINES
 
 WORKERS = ["asyncio", "trio"]
 if find_spec("uvloop") is not None:
     WORKERS.insert(1, "uvloop")
 #: The workers with the engine they take by themselves, and with the portable one.
 VARIANTS = [*WORKERS, "asyncio+h11", "trio+h11", "trio+tasks"]
+
+#: The workers with the HTTP/2 engine they take by themselves, and with the portable one.
+HTTP2_VARIANTS = [*WORKERS, *(["asyncio+h2", "trio+h2"] if len(HTTP2_ENGINES) > 1 else [])]
 
 ServerFor = Callable[[str, str], Server]
 

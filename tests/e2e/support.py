@@ -20,6 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from hyperserver.protocol.negotiate import HTTP1_ENGINES, HTTP2_ENGINES
+
 ROOT = Path(__file__).parents[2]
 
 #: How long anything may take before a test gives up on it. Generous: machines may be busy.
@@ -67,8 +69,8 @@ def limit_files(number: int, pid: int) -> None:
 class Server:
     """``python -m hyperserver APP`` on a free port.
 
-    ``worker`` may name an HTTP/1 engine, too ("trio+h11"); ``config`` is the text of a file, which
-    without ``bind`` names the addresses, too. ``files`` is the limit of open files.
+    ``worker`` may name an engine, too ("trio+h11", "asyncio+h2"); ``config`` is the text of a file,
+    which without ``bind`` names the addresses, too.
     """
 
     def __init__(
@@ -85,7 +87,8 @@ class Server:
         worker, _, engine = worker.partition("+")
         command = [sys.executable, "-m", "hyperserver", app, "--worker", worker]
         command += ["-b", bind] if bind else []
-        command += ["--http1-engine", engine] if engine else []
+        command += ["--http1-engine", engine] if engine in HTTP1_ENGINES else []
+        command += ["--http2-engine", engine] if engine in HTTP2_ENGINES else []
         if config:
             assert folder is not None, "a configuration needs a folder for its file"
             file = folder / "hyperserver.toml"

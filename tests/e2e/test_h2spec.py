@@ -16,7 +16,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.e2e.conftest import WORKERS
+from tests.e2e.conftest import HTTP2_VARIANTS
 from tests.e2e.support import ROOT, Server
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def tls(request: pytest.FixtureRequest) -> bool:
     return bool(request.param == "tls")
 
 
-@pytest.fixture(scope="module", params=WORKERS)
+@pytest.fixture(scope="module", params=HTTP2_VARIANTS)
 def server(
     request: pytest.FixtureRequest, h2spec: str, tls: bool, certificate: Certificate
 ) -> Iterator[Server]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.conftest import Certificate
-from tests.e2e.conftest import ServerFor
+from tests.e2e.conftest import HTTP2_VARIANTS, ServerFor
 from tests.e2e.http2_client import HTTP2Client
 from tests.e2e.support import Server, wait_until
 from tests.engines import h2_frames as wire
@@ -58,6 +58,12 @@ def connect(
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     sock.connect(("127.0.0.1", server.port))
     return HTTP2Client(sock, settings, grants=grants)
+
+
+@pytest.fixture(params=HTTP2_VARIANTS)
+def worker(request: pytest.FixtureRequest) -> str:
+    """Each worker, and both engines."""
+    return str(request.param)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -19,6 +20,10 @@ from hyperserver.protocol.negotiate import (
     choose_engines,
     open_http1,
 )
+
+NGHTTP2 = "hyperserver.protocol.h2._nghttp2"
+#: An engine that is optional may not have been built.
+BUILT = [name for name in HTTP2_ENGINES if name != "nghttp2" or find_spec(NGHTTP2) is not None]
 
 
 @pytest.mark.parametrize("name", HTTP1_ENGINES)
@@ -106,9 +111,18 @@ def successor(connection: ByteConnection) -> ByteConnection:
     return switched.connection
 
 
-@pytest.mark.parametrize("name", HTTP2_ENGINES)
+@pytest.mark.parametrize("name", BUILT)
 def test_an_http2_engine_is_chosen_by_name(name: str) -> None:
     assert choose_engines("auto", name).http2_name == name
+
+
+def test_an_engine_that_was_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``auto`` goes without it; who asks for it is told how to get it."""
+    monkeypatch.setitem(sys.modules, NGHTTP2, None)
+    monkeypatch.delitem(sys.modules, "hyperserver.protocol.h2.nghttp2_engine", raising=False)
+    assert choose_engines().http2_name == "h2"
+    with pytest.raises(ConfigError, match=r"libnghttp2-dev"):
+        choose_engines("auto", "nghttp2")
 
 
 def test_an_http2_engine_that_is_not_there() -> None:

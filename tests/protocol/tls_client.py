@@ -37,6 +37,9 @@ class Engine:
         assert not self.ends
         self.received.append(data)
 
+    def lost(self) -> None:
+        pass
+
     def receive_eof(self, now: float) -> None:
         self.ends += 1
 

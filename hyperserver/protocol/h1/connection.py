@@ -181,6 +181,9 @@ class HTTP1Connection(Output):
         self._eof = True
         self._input_ended()
 
+    def lost(self) -> None:
+        """It holds nothing that would not go with it."""
+
     def _input_ended(self) -> None:
         """What the end of input means depends on what it interrupts."""
         if self._phase == _HEAD:

@@ -42,5 +42,5 @@ class Abuse:
         if not self._windows.spend(now):
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many window updates")
 
-    def data_sent(self) -> None:
-        self._windows.refund(4)
+    def data_sent(self, frames: int = 1) -> None:
+        self._windows.refund(4 * frames)

@@ -131,9 +131,18 @@ class HTTP2Connection:
             self._clocks.extend_body(partial, len(data), now)
 
     def receive_eof(self, now: float) -> None:
-        for stream_id in list(self.streams):
+        for stream_id in sorted(self.streams):
             self._close_stream(stream_id, "the client has left")
         self._close()
+
+    def lost(self) -> None:
+        """Without waiting for the garbage collector, which would come late: a connection and its
+        session know of each other.
+        """
+        self.receive_eof(self._now)
+        self.event_queue.clear()
+        self._outbound.close()
+        self._session.close()
 
     def _collect(self) -> None:
         """Take what the session has written, in order, before anything else is."""
@@ -154,12 +163,12 @@ class HTTP2Connection:
             self._trailers_received(stream, block, spoiled)
             return
         if self._ending.stage == GONE:  # the final GOAWAY has said that it will not be served
-            self._session.reset(stream_id, ErrorCode.REFUSED_STREAM)
+            self._turn_away(stream_id)
             self._abuse.reset(self._now)
             return
         self._ending.last_id = stream_id
         if not self._table.has_place():
-            self._session.reset(stream_id, ErrorCode.REFUSED_STREAM)
+            self._turn_away(stream_id)
             self._abuse.control(self._now)
             return
         try:
@@ -194,13 +203,18 @@ class HTTP2Connection:
         """Answer, or reset the stream of, a request that the application will not see."""
         self.event_queue.append(event := messages.refused_event(stream_id, block, error))
         if messages.is_malformed(error):
-            self._session.reset(stream_id, ErrorCode.PROTOCOL_ERROR)
+            self._turn_away(stream_id, ErrorCode.PROTOCOL_ERROR)
             self._abuse.reset(self._now)
         else:
             stream = Stream(stream_id, event.method, not end_stream, self._initial_window, b"")
             stream.is_released = True  # no application is called, yet it has a place until it ends
             self._begin(stream)
             self._send_refusal(stream, error.status, error.reason)
+
+    def _turn_away(self, stream_id: int, code: ErrorCode = ErrorCode.REFUSED_STREAM) -> None:
+        """Reset a stream that never was anything else."""
+        self._session.reset(stream_id, code)
+        self._turns.scheduler.pass_by(stream_id)
 
     def _send_refusal(self, stream: Stream, status: int, reason: str) -> None:
         stream.is_unread = True
@@ -458,7 +472,7 @@ class HTTP2Connection:
         """End the connection with a GOAWAY; nothing more is read."""
         self._inbound.stop()
         self._ending.name_last(code)
-        for stream_id in list(self.streams):
+        for stream_id in sorted(self.streams):
             self._close_stream(stream_id, reason)
         if self._phase == _OPEN:
             self._finish()
@@ -488,7 +502,12 @@ class HTTP2Connection:
     @property
     def can_push(self) -> bool:
         ending = self._ending
-        return self._session.allows_push and ending.stage == SERVING and not ending.peer_has_ended
+        return (
+            self._phase == _OPEN
+            and self._session.allows_push
+            and ending.stage == SERVING
+            and not ending.peer_has_ended
+        )
 
     @property
     def holds_output(self) -> bool:

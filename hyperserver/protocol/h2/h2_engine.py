@@ -27,23 +27,20 @@ from hyperserver.protocol.h2 import frames
 from hyperserver.protocol.h2.abuse import Abuse
 from hyperserver.protocol.h2.connection import HTTP2Connection
 from hyperserver.protocol.h2.frames import ConnectionFault, ErrorCode, FrameReader
+from hyperserver.protocol.h2.gate import (
+    BLOCK_FACTOR,
+    MAX_FRAGMENTS,
+    Gate,
+    Handler,
+    server_settings,
+    unwrap,
+)
 from hyperserver.protocol.h2.hpack_codec import FieldDecoder, FieldEncoder
-from hyperserver.protocol.h2.priority import Dependency, parse_priority_update
+from hyperserver.protocol.h2.priority import Dependency
 from hyperserver.protocol.interface import HTTP2Options, Limits, ResponseDefaults
 
 NAME = "h2"
 VERSION = h2.__version__
-
-#: SETTINGS_NO_RFC7540_PRIORITIES (RFC 9218 §2.1), which h2 has no name for.
-_NO_RFC7540_PRIORITIES = 0x9
-#: A field block may be this many times what we announce before it costs the connection: in between,
-#: the request is answered with 431.
-_BLOCK_FACTOR = 4
-_MAX_FRAGMENTS = 128
-#: Streams that we have reset, for which frames may still be on their way.
-_MAX_CUT = 1024
-#: Bytes of connection window for dropped DATA that are given back in one piece.
-_LOST_CREDIT = 16_384
 
 
 class _Library(h2.connection.H2Connection):
@@ -70,7 +67,7 @@ class H2Session:
         self._streams = connection.streams
         self._abuse = abuse
         self._reader = FrameReader(options.max_frame_size)
-        self._max_block = limits.max_head_size * _BLOCK_FACTOR
+        self._max_block = limits.max_head_size * BLOCK_FACTOR
         self._block_stream = 0  # whose field block is being received
         self._block: list[bytes] = []
         self._block_size = 0
@@ -78,24 +75,20 @@ class H2Session:
         self._dependency: Dependency | None = None  # of the block
         self._spoiled = 0  # the stream of a block that h2 was shown in a valid form
         self._started = False
-        self._cut: dict[int, int] = {}  # and the bytes that may still come for each
-        self._lost = 0
         self._written: list[bytes] = []
         #: Frames completed; stands still while one is being received.
         self.progress = 0
         self._h2 = self._open_library(limits, options)
-        self._handlers: dict[int, Callable[[int, int, bytes, float], None]] = {
+        self._gate = Gate(self, connection, abuse)
+        self._handlers: dict[int, Handler] = {
+            **self._gate.handlers,
             frames.DATA: self._data,
             frames.HEADERS: self._headers,
-            frames.PRIORITY: self._priority,
             frames.RST_STREAM: self._rst_stream,
             frames.SETTINGS: self._settings,
-            frames.PUSH_PROMISE: self._push_promise,
             frames.PING: self._ping,
-            frames.GOAWAY: self._goaway,
             frames.WINDOW_UPDATE: self._window_update,
             frames.CONTINUATION: self._continuation,
-            frames.PRIORITY_UPDATE: self._priority_update,
         }
         self._translators: dict[type, Callable[[Any], None]] = {
             h2.events.RequestReceived: self._on_fields,
@@ -119,16 +112,10 @@ class H2Session:
                 normalize_outbound_headers=False,
             )
         )
-        settings: dict[SettingCodes | int, int] = {
-            SettingCodes.MAX_CONCURRENT_STREAMS: options.max_concurrent_streams,
-            SettingCodes.INITIAL_WINDOW_SIZE: options.initial_window,
-            SettingCodes.MAX_FRAME_SIZE: options.max_frame_size,
-            SettingCodes.MAX_HEADER_LIST_SIZE: limits.max_head_size,
-            SettingCodes.ENABLE_CONNECT_PROTOCOL: 1,
-        }
-        if options.priorities == "rfc9218":
-            settings[_NO_RFC7540_PRIORITIES] = 1
-        library.local_settings = h2.settings.Settings(client=False, initial_values=settings)  # type: ignore[arg-type]
+        library.local_settings = h2.settings.Settings(
+            client=False,
+            initial_values=server_settings(limits, options),  # type: ignore[arg-type]
+        )
         del library.local_settings[SettingCodes.ENABLE_PUSH]  # a server says nothing of this one
         library.max_inbound_frame_size = 2**24 - 1  # the reader has seen to it
         self._decoder = FieldDecoder(self._max_block)
@@ -197,19 +184,10 @@ class H2Session:
         if stream_id % 2 == 0:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "DATA on no stream of the client's")
         if stream_id not in self._streams:
-            if stream_id in self._cut:  # still on its way when we reset the stream
-                self._cut[stream_id] -= length
-                if not length or self._cut[stream_id] < 0:  # more than its window had room for
-                    self._abuse.control(now)
+            if stream_id in self._gate.cut:  # still on its way when we reset the stream
                 if flags & frames.PADDED and (not length or frame[frames.HEADER_SIZE] >= length):
                     raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "more padding than payload")
-                self._lost += length
-                if self._lost > self._h2.inbound_flow_control_window:
-                    raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "window exceeded")
-                if self._lost >= _LOST_CREDIT:
-                    # h2 was not shown these bytes, and is not shown what they earn
-                    self._write(frames.window_update(0, self._lost))
-                    self._lost = 0
+                self._gate.drop_data(stream_id, length, now)
                 return
             self._abuse.reset(now)  # h2 answers with a reset
         elif not length and not flags & frames.END_STREAM:
@@ -218,6 +196,8 @@ class H2Session:
 
     def _headers(self, flags: int, stream_id: int, frame: bytes, now: float) -> None:
         self._spoiled = 0
+        if not stream_id:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "HEADERS without a stream")
         if stream_id <= self._h2.highest_inbound_stream_id:
             if stream_id not in self._streams:
                 self._abuse.reset(now)  # h2 answers with a reset, or gives up
@@ -225,7 +205,9 @@ class H2Session:
                 # Trailers that do not end their stream are malformed (RFC 9113 §8.1).
                 self._spoiled = stream_id
         if flags & (frames.PADDED | frames.PRIORITIZED):
-            fragment = self._unwrap(flags, stream_id, frame)
+            fragment, self._dependency, depends_on_itself = unwrap(flags, stream_id, frame)
+            if depends_on_itself:
+                self._spoiled = stream_id
         else:
             fragment = frame[frames.HEADER_SIZE :]
         if flags & frames.END_HEADERS:
@@ -236,35 +218,12 @@ class H2Session:
             self._block = [fragment]
             self._block_size = len(fragment)
 
-    def _unwrap(self, flags: int, stream_id: int, frame: bytes) -> bytes:
-        """The fragment in a HEADERS frame that has padding or a dependency (RFC 9113 §6.2)."""
-        start = frames.HEADER_SIZE
-        end = len(frame)
-        if flags & frames.PADDED:
-            if start == end:
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "HEADERS too short")
-            end -= frame[start]
-            start += 1
-        if flags & frames.PRIORITIZED:
-            if len(frame) < start + 5:
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "HEADERS too short")
-            depends_on = frames.payload_long(frame, start)
-            if depends_on == stream_id:
-                self._spoiled = stream_id  # RFC 7540 §5.3.1
-            else:
-                exclusive = frame[start] >= 0x80
-                self._dependency = Dependency(depends_on, frame[start + 4] + 1, exclusive)
-            start += 5
-        if start > end:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "more padding than payload")
-        return frame[start:end]
-
     def _continuation(self, flags: int, _stream_id: int, frame: bytes, _now: float) -> None:
         if not self._block_stream:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "CONTINUATION of nothing")
         self._block.append(frame[frames.HEADER_SIZE :])
         self._block_size += len(frame) - frames.HEADER_SIZE
-        if self._block_size > self._max_block or len(self._block) > _MAX_FRAGMENTS:
+        if self._block_size > self._max_block or len(self._block) > MAX_FRAGMENTS:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "field block too large")
         if flags & frames.END_HEADERS:
             stream_id = self._block_stream
@@ -274,7 +233,7 @@ class H2Session:
     def _block_received(self, stream_id: int, block: bytes, ends: int) -> None:
         """A whole field block: to h2 in one frame, whose size is not limited any more."""
         dependency, self._dependency = self._dependency, None
-        if stream_id in self._cut and stream_id not in self._streams:
+        if stream_id in self._gate.cut and stream_id not in self._streams:
             try:
                 self._decoder.decode(block)  # for the dynamic table only
             except h2.exceptions.ProtocolError as error:
@@ -287,24 +246,11 @@ class H2Session:
             self._connection.on_priority(stream_id, dependency)
 
     def _rst_stream(self, _flags: int, stream_id: int, frame: bytes, now: float) -> None:
-        if stream_id in self._streams:
-            self._abuse.reset(now)
-        else:
-            self._abuse.control(now)
-            if self._is_idle(stream_id):
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "RST_STREAM on an idle stream")
+        self._gate.rst_stream(stream_id, now)
         self._feed(frame)
 
     def _settings(self, flags: int, _stream_id: int, frame: bytes, now: float) -> None:
-        is_ack = flags & frames.ACK
-        self._abuse.control(now, 1 if is_ack else 10)
-        if is_ack and len(frame) > frames.HEADER_SIZE:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS ack with a payload")
-        for offset in range(frames.HEADER_SIZE, len(frame) - 5, 6):
-            # the one setting that h2 does not know
-            setting, value = frame[offset + 1], frame[offset + 2 : offset + 6]
-            if setting == _NO_RFC7540_PRIORITIES and int.from_bytes(value, "big") > 1:
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "neither 0 nor 1")
+        frame = self._gate.settings(flags, frame, now)
         self._h2.open_outbound_streams  # noqa: B018 - forget closed streams: no window of theirs can overflow
         self._feed(frame)
 
@@ -312,69 +258,21 @@ class H2Session:
         self._abuse.control(now)
         self._feed(frame)
 
-    def _push_promise(self, _flags: int, _stream_id: int, _frame: bytes, _now: float) -> None:
-        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "clients do not push")
-
-    def _goaway(self, _flags: int, stream_id: int, frame: bytes, now: float) -> None:
-        self._abuse.control(now)
-        if stream_id:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "GOAWAY on a stream")
-        if len(frame) < frames.HEADER_SIZE + 8:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY too short")
-        self._connection.on_goaway()
-
     def _window_update(self, _flags: int, stream_id: int, frame: bytes, now: float) -> None:
-        self._abuse.window_update(now)
-        is_zero = len(frame) == frames.HEADER_SIZE + 4 and not frames.payload_long(frame)
-        if stream_id not in self._streams:
-            if stream_id and self._is_idle(stream_id):
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE on an idle stream")
-            if stream_id and is_zero:
-                return  # of a stream that is gone
-        elif is_zero:
-            self._connection.stream_error(stream_id, ErrorCode.PROTOCOL_ERROR, "zero increment")
+        # of another size, it is h2's to refuse
+        increment = frames.payload_long(frame) if len(frame) == frames.HEADER_SIZE + 4 else 1
+        if not self._gate.window_update(stream_id, increment, now):
             return
         if len(frame) == frames.HEADER_SIZE + 4 and frame[frames.HEADER_SIZE] & 0x80:
             # a reserved bit, which h2 would take for a part of the number
             frame = frames.window_update(stream_id, frames.payload_long(frame))
         self._feed(frame)
 
-    def _priority(self, _flags: int, stream_id: int, frame: bytes, now: float) -> None:
-        """Check it, and tell the scheduler; ``h2`` would take some of these for fatal."""
-        self._abuse.priority(now)
-        if not stream_id:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PRIORITY without a stream")
-        if len(frame) != frames.HEADER_SIZE + 5:
-            self._priority_error(stream_id, ErrorCode.FRAME_SIZE_ERROR, now)
-        elif frames.payload_long(frame) == stream_id:
-            self._priority_error(stream_id, ErrorCode.PROTOCOL_ERROR, now)
-        else:
-            exclusive = frame[frames.HEADER_SIZE] >= 0x80
-            self._connection.on_priority(
-                stream_id, Dependency(frames.payload_long(frame), frame[-1] + 1, exclusive)
-            )
+    @property
+    def receive_window(self) -> int:
+        return self._h2.inbound_flow_control_window
 
-    def _priority_error(self, stream_id: int, code: ErrorCode, now: float) -> None:
-        if stream_id in self._streams:
-            self._connection.stream_error(stream_id, code, "invalid PRIORITY")
-        elif self._is_idle(stream_id):  # which cannot be reset (RFC 9113 §6.4)
-            raise ConnectionFault(code, "invalid PRIORITY")
-        else:
-            self._abuse.reset(now)
-            self._write(frames.rst_stream(stream_id, code))
-
-    def _priority_update(self, _flags: int, stream_id: int, frame: bytes, now: float) -> None:
-        self._abuse.priority(now)
-        if stream_id:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PRIORITY_UPDATE on a stream")
-        if len(frame) < frames.HEADER_SIZE + 4:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY_UPDATE too short")
-        prioritized, priority = parse_priority_update(frame[frames.HEADER_SIZE :])
-        if not prioritized or (prioritized % 2 == 0 and self._is_idle(prioritized)):
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PRIORITY_UPDATE of no stream")
-        self._connection.on_priority(prioritized, priority)
-
-    def _is_idle(self, stream_id: int) -> bool:
+    def is_idle(self, stream_id: int) -> bool:
         library = self._h2
         if stream_id % 2:
             return stream_id > library.highest_inbound_stream_id
@@ -407,7 +305,7 @@ class H2Session:
         if event.remote_reset:
             self._connection.on_reset(event.stream_id)
         else:
-            self._remember_cut(event.stream_id, 0)
+            self._gate.remember_cut(event.stream_id, 0)
             self._connection.on_stream_error(event.stream_id, "stream error")
 
     def _on_window(self, event: h2.events.WindowUpdated) -> None:
@@ -448,8 +346,8 @@ class H2Session:
             return  # h2 has no informational responses to promised requests
         self._h2.send_headers(stream_id, block, end_stream)
 
-    def send_data(self, stream_id: int, data: bytes, end_stream: bool) -> None:
-        self._h2.send_data(stream_id, data, end_stream)
+    def send_data(self, stream_id: int, data: bytes | memoryview, end_stream: bool) -> None:
+        self._h2.send_data(stream_id, bytes(data), end_stream)
         self._abuse.data_sent()
 
     def push(self, stream_id: int, block: Headers) -> int | None:
@@ -462,16 +360,11 @@ class H2Session:
 
     def reset(self, stream_id: int, code: ErrorCode) -> None:
         stream = self._h2.streams[stream_id]
-        self._remember_cut(stream_id, stream.inbound_flow_control_window)
+        self._gate.remember_cut(stream_id, stream.inbound_flow_control_window)
         if stream.closed:  # by the very frame that is at fault: h2 would raise
-            self._write(frames.rst_stream(stream_id, code))
+            self.write(frames.rst_stream(stream_id, code))
         else:
             self._h2.reset_stream(stream_id, code)
-
-    def _remember_cut(self, stream_id: int, window: int) -> None:
-        self._cut[stream_id] = window
-        if len(self._cut) > _MAX_CUT:
-            del self._cut[next(iter(self._cut))]
 
     def open_window(self, stream_id: int, increment: int) -> None:
         self._h2.increment_flow_control_window(increment, stream_id or None)
@@ -481,11 +374,17 @@ class H2Session:
 
     def goaway(self, last_stream_id: int, code: ErrorCode) -> None:
         """Not by ``h2``, which would take it for the end."""
-        self._write(frames.goaway(last_stream_id, code))
+        self.write(frames.goaway(last_stream_id, code))
 
-    def _write(self, frame: bytes) -> None:
+    def write(self, frame: bytes) -> None:
         self._written.append(self._h2.data_to_send())
         self._written.append(frame)
+
+    def close(self) -> None:
+        self._gate.close()
+        self._handlers.clear()
+        self._translators.clear()
+        del self._connection
 
     def data_to_send(self) -> bytes:
         data = self._h2.data_to_send()

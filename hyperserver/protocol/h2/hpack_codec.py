@@ -22,29 +22,13 @@ from hpack.hpack import encode_integer
 from hpack.table import HeaderTable
 
 from hyperserver.protocol.events import Headers
+from hyperserver.protocol.h2.indexing import NEVER_INDEXED
 
 #: Blocks remembered for a connection, and the size of the largest worth it.
 _MAX_MEMO = 64
 _MAX_BLOCK = 2048
 #: A peer's SETTINGS_HEADER_TABLE_SIZE may ask us to hold any amount; we hold this much.
 _MAX_ENCODER_TABLE = 4096
-#: Fields that are sent as literals which nobody keeps. The first are secrets, which must not be found
-#: by guessing at compressed sizes (RFC 7541 §7.1.3); the others differ from message to message and
-#: would only push out of the table what does not.
-_NEVER_INDEXED = frozenset(
-    (
-        b"set-cookie",
-        b"authorization",
-        b"proxy-authorization",
-        b"cookie",
-        b"content-length",
-        b"content-range",
-        b"etag",
-        b"last-modified",
-        b"location",
-        b"age",
-    )
-)
 
 
 _Key = TypeVar("_Key", bound=Hashable)
@@ -167,7 +151,7 @@ class FieldEncoder:
         updates = self._size_updates() if self._sizes else b""
         block: bytes = updates + self._encoder.encode(
             [
-                NeverIndexedHeaderTuple(*field) if field[0] in _NEVER_INDEXED else field
+                NeverIndexedHeaderTuple(*field) if field[0] in NEVER_INDEXED else field
                 for field in headers
             ]
         )

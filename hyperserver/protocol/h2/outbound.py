@@ -81,6 +81,12 @@ class Outbound:
             self._queue(stream, body)
             stream.end_queued = True
 
+    def resume(self, stream: Stream, body: bytes) -> None:
+        """Of a whole response, the head has been written before."""
+        stream.response = SENDING
+        self._queue(stream, body)
+        stream.end_queued = True
+
     def _head(self, stream: Stream, status: int, headers: Headers) -> Headers:
         if stream.response != NOT_STARTED:
             raise LocalProtocolError(f"stream {stream.id} has its response already")
@@ -127,6 +133,10 @@ class Outbound:
         if stream.queued:
             self.waiting -= 1
             stream.drop_queue()
+
+    def close(self) -> None:
+        """Nobody is told of anything any more."""
+        del self._on_ended, self._on_writable
 
     def window_opened(self, stream_id: int) -> None:
         """Credit has come for a stream, or with 0 perhaps for all."""

@@ -63,6 +63,9 @@ class Scheduler(Protocol):
     def open(self, stream_id: int) -> None:
         """The stream exists now, with the priority that was announced for it or the default."""
 
+    def pass_by(self, stream_id: int) -> None:
+        """The stream has existed, and streams before it: none of them can be opened any more."""
+
     def close(self, stream_id: int) -> None:
         """The stream will send nothing more."""
 
@@ -163,6 +166,9 @@ class _FairScheduler(ABC, Generic[_StreamT]):
     def __bool__(self) -> bool:
         return self._alone is not None or bool(self._waiting)
 
+    def pass_by(self, stream_id: int) -> None:
+        self._no_longer_idle(stream_id)
+
     def _is_idle(self, stream_id: int) -> bool:
         """The stream may still be opened: none after it was (RFC 9113 §5.1.1)."""
         return stream_id > self._newest[stream_id & 1]
@@ -215,9 +221,18 @@ class UrgencyScheduler(_FairScheduler[_Response]):
             priority = announced.pop(stream_id, DEFAULT)
         self._open[stream_id] = _Response(stream_id, priority)
         self._no_longer_idle(stream_id)
-        if announced:  # streams that were left out can no longer be opened (RFC 9113 §5.1.1)
-            for other in [other for other in announced if not self._is_idle(other)]:
-                del announced[other]
+        if announced:
+            self._forget_passed()
+
+    def pass_by(self, stream_id: int) -> None:
+        self._no_longer_idle(stream_id)
+        self._forget_passed()
+
+    def _forget_passed(self) -> None:
+        """Streams that were left out can no longer be opened (RFC 9113 §5.1.1)."""
+        announced = self._announced
+        for other in [other for other in announced if not self._is_idle(other)]:
+            del announced[other]
 
     def close(self, stream_id: int) -> None:
         self.block(stream_id)

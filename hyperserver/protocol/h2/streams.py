@@ -85,20 +85,20 @@ class Stream:
         self._pieces.append(data)
         self.queued += len(data)
 
-    def take(self, limit: int) -> bytes:
-        """Up to ``limit`` of the queued bytes; small pieces are joined, large ones cut."""
+    def take(self, limit: int) -> bytes | memoryview:
+        """Up to ``limit`` of the queued bytes; small pieces are joined, large ones only viewed."""
         pieces = self._pieces
         if not pieces:
             return b""
+        data: bytes | memoryview
         first = pieces[0]
         size = len(first)
         if size >= limit or len(pieces) == 1:
             if size <= limit:
-                pieces.popleft()
-                data = bytes(first)
+                data = pieces.popleft()
             else:
                 view = memoryview(first)
-                data = bytes(view[:limit])
+                data = view[:limit]
                 pieces[0] = view[limit:]
         else:
             taken: list[bytes | memoryview] = []

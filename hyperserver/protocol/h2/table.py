@@ -18,23 +18,23 @@ class StreamTable:
     Streams that we have pushed have no place: the limit is the client's.
     """
 
-    __slots__ = ("_most", "_orphans", "_places", "streams")
+    __slots__ = ("_most", "_orphans", "places", "streams")
 
     def __init__(self, max_concurrent_streams: int) -> None:
         self.streams: dict[int, Stream] = {}
         self._most = max_concurrent_streams
-        self._places: set[int] = set()
+        self.places: set[int] = set()
         #: Calls whose stream was reset before they returned: what they still send is dropped.
         self._orphans: set[int] = set()
 
     def has_place(self, n: int = 1) -> bool:
         """Whether ``n`` more requests stay within the limit."""
-        return len(self._places) + n <= self._most
+        return len(self.places) + n <= self._most
 
     def add(self, stream: Stream) -> None:
         self.streams[stream.id] = stream
         if not stream.is_pushed:
-            self._places.add(stream.id)
+            self.places.add(stream.id)
 
     def find(self, stream_id: int) -> Stream | None:
         """The stream of a command; None if it was reset, which its application has yet to see.
@@ -55,14 +55,14 @@ class StreamTable:
         """The stream is gone. After its response, what the application does is its own affair."""
         del self.streams[stream.id]
         if stream.is_released or stream.response == DONE:
-            self._places.discard(stream.id)
+            self.places.discard(stream.id)
 
     def release(self, stream_id: int) -> Stream | None:
         """The application's call has returned; its stream, if that has not ended yet."""
         self._orphans.discard(stream_id)
         stream = self.streams.get(stream_id)
         if stream is None:
-            self._places.discard(stream_id)
+            self.places.discard(stream_id)
         else:
             stream.is_released = True
         return stream
