@@ -57,10 +57,12 @@ def _serve(argv: Sequence[str], sources: Sources) -> int:
     from hyperserver.observe.logs import configure, logger
     from hyperserver.runtime.serve import run
 
-    configure(config.log.level)
+    configure(config.log.level, pretty=config.dev)
     for line in unknown_variables(sources.cls, os.environ):
         logger.warning("%s", line)
-    return run(config.app, config, reread=_rereading(arguments, config, sources))
+    files = (os.path.abspath(sources.file.name),) if sources.file else ()
+    reread = _rereading(arguments, config, sources)
+    return run(config.app, config, reread=reread, files=files)
 
 
 def _rereading(

@@ -79,9 +79,11 @@ Description=hyperserver ({app})
 After=network.target
 
 [Service]
-Type=exec
+Type=notify
 WorkingDirectory={directory}
 ExecStart={command} --config {directory}/{file}
+ExecReload=kill -HUP $MAINPID
+WatchdogSec=30
 # A second start would not mend what 2 (usage), 3 (application) and 78 (configuration) mean.
 Restart=on-failure
 RestartPreventExitStatus=2 3 78

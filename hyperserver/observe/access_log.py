@@ -9,12 +9,16 @@ written together by the worker's timer sweep, or when there are many.
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
 from typing import TextIO
 
 from hyperserver.asgi.scope import Address
 
 #: Lines gathered before they are written without waiting for the sweep.
 _BATCH = 256
+#: Characters, which are bytes here, that a pipe takes whole or not at all (POSIX: PIPE_BUF).
+_ATOMIC = 4096
 
 _PLAIN = bytes(c for c in range(0x20, 0x7F) if c not in b'"\\')
 _ESCAPES = {c: f"\\x{c:02x}" for c in range(256) if c not in _PLAIN} | {
@@ -23,17 +27,40 @@ _ESCAPES = {c: f"\\x{c:02x}" for c in range(256) if c not in _PLAIN} | {
 }
 
 
+#: The status in a line, after the quotes that nothing else can end.
+_STATUS = re.compile(r'(?m)(?<=[^\\]" )([345])\d\d(?= \d+ [0-9.]+ms)')
+_COLORS = {"3": "36", "4": "33", "5": "31"}
+
+
+def _colored(status: re.Match[str]) -> str:
+    return f"\x1b[{_COLORS[status[1]]}m{status[0]}\x1b[0m"
+
+
 def _quote(target: bytes) -> str:
     """Nothing a client sends can end the quotes or the line, or steer a terminal."""
     text = target.decode("latin-1")
     return text.translate(_ESCAPES) if target.translate(None, _PLAIN) else text
 
 
-class AccessLog:
-    """Writes to ``stream``; call ``flush`` now and then, and at the end."""
+def _pieces(text: str) -> Iterator[str]:
+    """``text`` in whole lines that a pipe takes at once: several processes may write to it."""
+    start = 0
+    while len(text) - start > _ATOMIC:
+        end = text.rfind("\n", start, start + _ATOMIC) + 1 or text.find("\n", start) + 1
+        yield text[start:end]
+        start = end
+    yield text[start:]
 
-    def __init__(self, stream: TextIO) -> None:
+
+class AccessLog:
+    """Writes to ``stream``; call ``flush`` now and then, and at the end.
+
+    With ``color``, the status of a response that is no success can be told at a glance.
+    """
+
+    def __init__(self, stream: TextIO, *, color: bool = False) -> None:
         self._stream = stream
+        self._color = color
         self._lines: list[str] = []
 
     def request(
@@ -75,9 +102,13 @@ class AccessLog:
     def flush(self) -> None:
         if self._lines:
             lines, self._lines = self._lines, []
+            text = "".join(lines)
+            if self._color:
+                text = _STATUS.sub(_colored, text)
             try:
-                self._stream.write("".join(lines))
-                self._stream.flush()
+                for piece in _pieces(text):
+                    self._stream.write(piece)
+                    self._stream.flush()
             except (OSError, ValueError):
                 self._give_up()
 

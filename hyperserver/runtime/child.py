@@ -75,7 +75,7 @@ def _take_signals() -> None:
 
 def set_log_level(config: Config, speaks: bool) -> None:
     """One of several workers tells what holds for all of them."""
-    configure(config.log.level)
+    configure(config.log.level, pretty=config.dev)
     if not speaks and logger.level == logging.INFO:
         logger.setLevel(logging.WARNING)
 

@@ -21,6 +21,8 @@ _STABLE = 10.0
 #: The pause before the second start in a row; it doubles up to the longest.
 _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 30.0
+#: The longest where no other worker serves: better one that fails at times than none.
+_LONGEST_ALONE = 1.0
 #: So many failures before any worker was ready are enough; fewer if there are fewer workers.
 _ENOUGH = 3
 #: Seconds that a worker may take to end when nothing more is waited for.
@@ -243,7 +245,8 @@ class Fleet:
         slot.failures += 1
         pause = 0.0
         if slot.failures > 1:
-            pause = min(_FIRST_PAUSE * 2 ** (slot.failures - 2), _LONGEST_PAUSE)
+            longest = _LONGEST_PAUSE if self.ready_count else _LONGEST_ALONE
+            pause = min(_FIRST_PAUSE * 2 ** (slot.failures - 2), longest)
         slot.not_before = now + pause
         if self.proved is None:
             self._early_failures += 1

@@ -17,7 +17,9 @@ from hyperserver.asgi.types import ASGIApplication
 from hyperserver.config.load import from_mapping, with_absolute_paths
 from hyperserver.config.schema import Config
 from hyperserver.errors import ConfigError
+from hyperserver.observe.logs import logger
 from hyperserver.protocol.negotiate import choose_engines
+from hyperserver.runtime.init import is_init, leave_init_behind
 from hyperserver.runtime.listeners import OpenSocket, close_all, open_all
 from hyperserver.runtime.notify import Notifier
 from hyperserver.runtime.process import PidFile, look_up, read_env_file, settle
@@ -55,6 +57,8 @@ async def serve(
         config = Config()
     elif not isinstance(config, Config):
         config = from_mapping(config)
+    if config.workers != 1:
+        logger.warning("serve() is one worker; `workers` is for run() and the command line")
     worker = Worker(app, config)
     sockets = open_all(config.listen)
     try:
@@ -85,20 +89,24 @@ def run(
     config: Config | Mapping[str, Any] | None = None,
     *,
     reread: Callable[[], Config] | None = None,
+    files: tuple[str, ...] = (),
 ) -> int:
     """Serve ``app`` as the whole program, until SIGINT or SIGTERM; returns the exit code.
 
     ``app`` is an application, or ``"package.module:attribute"`` of one, which several workers
     need. Chooses the event loop that ``config.worker`` names. 0 after a clean end, 1 if requests
     had to be cut off; a second signal forces the end (128 + its number). ``reread`` gives the
-    configuration anew, for SIGHUP. Raises what ``serve`` raises.
+    configuration anew, for SIGHUP, and has it from ``files``. Raises what ``serve`` raises.
     """
     if config is None:
         config = Config()
     elif not isinstance(config, Config):
         config = from_mapping(config)
     choose_loop(config.worker)
-    supervised = _is_supervised(app, config)
+    reloads = _reloads(app, config)
+    supervised = not reloads and _is_supervised(app, config)
+    if is_init() and not supervised:
+        leave_init_behind()
     identity = look_up(config.process)
     pid_file = None if config.process.pid_file is None else PidFile(config.process.pid_file)
     sockets: list[OpenSocket] = []
@@ -115,8 +123,16 @@ def run(
         given = dict(os.environ)
         settle(config.process, identity)
         notifier = Notifier.from_environment()
+        environment = _environments(config, given)
+        if reloads:
+            from hyperserver.runtime.reloader import Reloader
+
+            assert isinstance(app, str)
+            config = replace(config, app=app)
+            parts = (reread, files, environment, notifier)
+            return Reloader(config, sockets, *parts).run()
         if supervised:
-            return _supervise(app, config, sockets, notifier, reread, given)
+            return _supervise(app, config, sockets, notifier, reread, environment)
         from hyperserver.runtime.single import serve_alone
 
         backend, options = choose_loop(config.worker)
@@ -125,6 +141,19 @@ def run(
         return anyio.run(main, backend=backend, backend_options=options)
     finally:
         clear()
+
+
+def _reloads(app: ASGIApplication | str, config: Config) -> bool:
+    """Whether a parent is to watch files and start a server anew. Raises ConfigError."""
+    if config.reload and not isinstance(app, str):
+        raise ConfigError(
+            "`reload`: an object cannot be imported again; name the application as "
+            '"package.module:attribute"'
+        )
+    if config.reload and not hasattr(os, "posix_spawn"):
+        raise ConfigError("`reload`: this platform cannot hand sockets on to a fresh process")
+    wanted = config.reload or config.dev
+    return wanted and isinstance(app, str) and hasattr(os, "posix_spawn")
 
 
 def _is_supervised(app: ASGIApplication | str, config: Config) -> bool:
@@ -155,23 +184,12 @@ def _supervise(
     sockets: list[OpenSocket],
     notifier: Notifier,
     reread: Callable[[], Config] | None,
-    given: Mapping[str, str],
+    environment: Callable[[Config], Mapping[str, str]],
 ) -> int:
-    """``given`` are the variables that were there before those of the file."""
     from hyperserver.runtime.supervisor import Supervisor
 
     if isinstance(app, str):
         config = replace(config, app=app)
-    first = config.process.env_file
-
-    def environment(config: Config) -> Mapping[str, str]:
-        """Of a fresh worker, whose file of variables may be another than the first was."""
-        old = set() if first is None else set(os.environ) - set(given) - _OF_A_USER
-        file = config.process.env_file
-        new = {} if file is None else read_env_file(file)
-        kept = {name: value for name, value in os.environ.items() if name not in old}
-        return new | kept
-
     return Supervisor(
         config,
         sockets,
@@ -193,6 +211,24 @@ def collect_less_often() -> None:
     young, *older = gc.get_threshold()
     if 0 < young <= _DEFAULT_AT_MOST:
         gc.set_threshold(_COLLECT_AFTER, *older)
+
+
+def _environments(
+    config: Config, given: Mapping[str, str]
+) -> Callable[[Config], Mapping[str, str]]:
+    """Gives the variables of a fresh worker, whose file of variables may be another than the first
+    was; ``given`` are those that were there before.
+    """
+    first = config.process.env_file
+
+    def environment(config: Config) -> Mapping[str, str]:
+        old = set() if first is None else set(os.environ) - set(given) - _OF_A_USER
+        file = config.process.env_file
+        new = {} if file is None else read_env_file(file)
+        kept = {name: value for name, value in os.environ.items() if name not in old}
+        return new | kept
+
+    return environment
 
 
 def choose_loop(worker: str) -> tuple[str, dict[str, Any]]:

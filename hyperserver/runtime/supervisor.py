@@ -62,6 +62,8 @@ class _Process:
     generation: int
     pid: int
     channel: Upper
+    #: It has served, so that its end by force cuts something off.
+    has_served: bool = False
     failure: tuple[int, str] | None = None
     kill_at: float = math.inf
 
@@ -221,7 +223,6 @@ class Supervisor:
         self._watch(channel.sock, partial(self._read, process))
 
     def _kill(self, process: _Process, kill: Kill) -> None:
-        self._was_cut = self._was_cut or self._fleet.stopping
         if kill.stuck:
             os.kill(process.pid, signal.SIGQUIT)  # it shows where, see child
             process.kill_at = time.monotonic() + _SHOW
@@ -239,6 +240,7 @@ class Supervisor:
             if kind == "beat":
                 self._notifier.beat(now)
             elif kind == "ready":
+                process.has_served = True
                 self._greet(str(arguments[0]))
                 logger.info("worker %d is ready, process %d", number, process.pid)
                 fleet.ready(number, now)
@@ -275,7 +277,7 @@ class Supervisor:
             how = f"was killed by {_signal_name(-code)}"
         message = process.failure[1] if process.failure else ""
         fleet = self._fleet
-        if fleet.stopping and code != 0:
+        if fleet.stopping and process.has_served and code != 0:
             self._was_cut = True
         if fleet.proved is None and not fleet.stopping:
             about = f"worker {process.number} {how} before it was ready"

@@ -7,6 +7,7 @@ then the lifespan's shutdown. ``force`` skips to the cancelling.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -67,11 +68,17 @@ def make_backend() -> Backend:
     return AsyncioBackend()
 
 
+def _with_tracebacks(app: ASGIApplication) -> ASGIApplication:
+    from hyperserver.runtime.failures import with_tracebacks
+
+    return with_tracebacks(app)
+
+
 class Worker:
     """Serves ``app`` on open sockets until ``stop`` is called."""
 
     def __init__(self, app: ASGIApplication, config: Config) -> None:
-        self.app = app
+        self.app = _with_tracebacks(app) if config.dev else app
         self.backend = make_backend()
         self.engines = choose_engines(
             config.http1.engine, config.http2.engine, config.websocket.engine
@@ -105,7 +112,10 @@ class Worker:
     def _use(self, config: Config) -> None:
         """Take from ``config`` what is made of it; connections there are keep what they have."""
         self.config = config
-        self.access_log = AccessLog(sys.stdout) if config.log.access else None
+        self.access_log = None
+        if config.log.access:
+            color = config.dev and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+            self.access_log = AccessLog(sys.stdout, color=color)
         #: Whether ``stream_ended`` is to be called.
         self.watches_ends = False
         self.count(self.on_end)

@@ -14,7 +14,7 @@ from tests.e2e.http2_client import HTTP2Client
 from tests.e2e.support import Client
 
 #: Seconds between two requests of a client: machines have few processors and other work.
-_PAUSE = 0.004
+_PAUSE = 0.01
 
 
 @dataclass
@@ -145,7 +145,7 @@ class Load:
             else:
                 if response.headers.get("connection") == "close":
                     _close(client)
-                client = None
+                    client = None
                 worker = self._answer(kind, began, response.body)
         _close(client)
 
@@ -158,6 +158,10 @@ class Load:
                 if client is None:
                     worker = None
                     client = HTTP2Client(socket.create_connection(self._address, 20))
+                if client.goaways:  # a PING's answer has said that we know: it is not for us
+                    client.sock.close()
+                    client = None
+                    continue
                 body = client.fetch(self._target)
             except (OSError, AssertionError) as error:
                 self._lose(kind, error, worker)
@@ -166,7 +170,7 @@ class Load:
             else:
                 if client.goaways:  # it was served nevertheless; the next one goes elsewhere
                     _close(client)
-                client = None
+                    client = None
                 worker = self._answer(kind, began, body)
         _close(client)
 

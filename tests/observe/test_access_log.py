@@ -158,3 +158,35 @@ def test_a_reader_that_went_away_does_not_matter(error: Exception) -> None:
     log.flush()
     record(log)
     log.flush()
+
+
+def test_a_status_that_is_no_success_can_have_a_color() -> None:
+    stream = io.StringIO()
+    log = AccessLog(stream, color=True)
+    for status in (200, 404, 503):
+        log.request(("10.0.0.1", 5), "GET", b'/a" 500 0 1.0ms', "1.1", status, 3, 0.001)
+    log.flush()
+    ok, missing, busy = stream.getvalue().splitlines()
+    assert "\x1b" not in ok
+    assert missing.endswith('HTTP/1.1" \x1b[33m404\x1b[0m 3 1.0ms')
+    assert busy.count("\x1b") == 2
+    assert "\x1b[31m503\x1b[0m" in busy
+
+
+def test_a_batch_is_written_in_whole_lines_that_a_pipe_takes_at_once() -> None:
+    writes: list[str] = []
+
+    class Pipe(io.StringIO):
+        def write(self, text: str) -> int:
+            writes.append(text)
+            return len(text)
+
+    log = AccessLog(Pipe())
+    for number in range(100):
+        log.request(None, "GET", b"/" + b"x" * (number * 10), "1.1", 200, number, 0.001)
+    log.request(None, "GET", b"/" + b"x" * 9000, "1.1", 200, 0, 0.001)
+    log.request(None, "GET", b"/", "1.1", 200, 0, 0.001)
+    log.flush()
+    assert all(write.endswith("\n") for write in writes)
+    assert all(len(write) <= 4096 or write.count("\n") == 1 for write in writes)
+    assert "".join(writes).count("\n") == 102

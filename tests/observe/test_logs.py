@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import io
 import logging
 import re
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -68,3 +70,30 @@ def test_configured_it_does_not_write_through_the_programs_handlers_too(
     logger.info("here only")
     assert caplog.records == []
     assert "here only" in capsys.readouterr().err
+
+
+def pretty(monkeypatch: pytest.MonkeyPatch, *, tty: bool, no_color: str = "") -> str:
+    """What a warning and a traceback look like."""
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: tty)
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("NO_COLOR", no_color)
+    configure("info", pretty=True)
+    try:
+        raise ValueError("on purpose")
+    except ValueError:
+        logger.warning("look", exc_info=True)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(("tty", "no_color"), [(False, ""), (True, "1")])
+def test_pretty_is_aligned(monkeypatch: pytest.MonkeyPatch, tty: bool, no_color: str) -> None:
+    first, second, *_ = pretty(monkeypatch, tty=tty, no_color=no_color).split("\n")
+    assert re.fullmatch(r"\d\d:\d\d:\d\d WARNING  look", first)
+    assert second == "Traceback (most recent call last):"
+
+
+def test_pretty_has_colors_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = pretty(monkeypatch, tty=True)
+    assert "\x1b[33mWARNING \x1b[0m look\n\x1b[2mTraceback" in text
+    assert text.endswith("ValueError: on purpose\x1b[0m\n")

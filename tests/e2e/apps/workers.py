@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from tests.e2e.apps import probe
@@ -14,6 +15,11 @@ from tests.e2e.apps import probe
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
     if scope["type"] == "http" and scope["path"] == "/":
         await probe.reply(send, b"%d" % os.getpid())
+    elif scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
     elif scope["type"] == "http" and scope["path"] == "/block":
         time.sleep(60)  # and the loop stands still
     else:
@@ -35,8 +41,8 @@ def raising() -> Any:
     raise RuntimeError("not today")
 
 
-def once() -> Any:
+def conditional() -> Any:
     """A factory that fails where a file says so."""
-    if os.path.exists(os.environ["FAILS_IF_THERE"]):
+    if Path(os.environ["FAILS_IF_THERE"]).exists():
         sys.exit("told to fail")
     return app
