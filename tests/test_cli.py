@@ -274,7 +274,7 @@ def test_it_says_what_it_runs_serves_and_stops(project: Path, worker: str, engin
     version = re.escape(hyperserver.__version__)
     loop = r"asyncio" if worker == "asyncio" else rf"{worker} \d+\.\S+"
     assert re.search(
-        rf" INFO hyperserver {version}, {loop}, HTTP/1\.1 by {engine} \d+\.\S+, HTTP/2 by h2, "
+        rf" INFO hyperserver {version}, {loop}, HTTP/1\.1 by {engine} \d+\.\S+, HTTP/2 by (nghttp2|h2), "
         r"WebSocket by (websockets|wsproto), Python 3\.\S+$",
         about,
     )

@@ -206,6 +206,7 @@ class TrioTransport:
         trio.lowlevel.notify_closing(self.sock)
         self.sock.close()
         self._connection.connection_lost()
+        del self._connection  # which knows of us: the garbage collector would find it late
 
 
 class Readiness(Protocol):

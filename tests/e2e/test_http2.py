@@ -663,6 +663,25 @@ def test_h2load(worker: str, server_for: ServerFor) -> None:
     assert f"status codes: {count} 2xx, 0 3xx, 0 4xx, 0 5xx" in out
 
 
+@needs("h2load", "nghttp2-client")
+@pytest.mark.timeout(120)
+def test_connections_come_and_go_and_leave_no_memory_behind(
+    worker: str, server_for: ServerFor
+) -> None:
+    server = server_for(PROBE, worker)
+
+    def five_hundred() -> None:
+        command = ["h2load", "-n", "2000", "-c", "500", "-m", "4", server.url + "/hello"]
+        assert b"2000 succeeded" in run(*command)
+
+    for _ in range(4):
+        five_hundred()
+    before = server.status("VmRSS")
+    for _ in range(4):
+        five_hundred()
+    assert server.status("VmRSS") - before < 16 * MEGABYTE
+
+
 def httpx_client(**options: Any) -> Any:
     pytest.importorskip("h2", reason="needs httpx[http2]")
     httpx = pytest.importorskip("httpx", reason="needs httpx[http2]")

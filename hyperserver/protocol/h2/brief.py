@@ -210,9 +210,9 @@ class BriefConnection(HTTP2Connection):
         self.settle_all()
         super().receive_eof(now)
 
-    def shutdown(self) -> None:
+    def shutdown(self, grace: float = 0.0) -> None:
         self.settle_all()
-        super().shutdown()
+        super().shutdown(grace)
 
     def handle_timeout(self, now: float) -> None:
         self.settle_all()
