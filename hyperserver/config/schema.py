@@ -46,6 +46,15 @@ class Listen:
         minimum=0,
         maximum=0o777,
     )
+    owner: str | None = setting(
+        None, "User, by name or number, who is to own a Unix socket.", example="www-data"
+    )
+    group: str | None = setting(
+        None, "Group, by name or number, that is to own a Unix socket.", example="www-data"
+    )
+    reuse_port: bool = setting(
+        False, "Let other servers that say so too listen on the same port (SO_REUSEPORT)."
+    )
     backlog: int = setting(
         2048,
         "Connections the kernel may hold until they are accepted.",

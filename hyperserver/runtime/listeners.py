@@ -91,6 +91,8 @@ def _open_tcp(bind: str, host: str, port: int, listen: Listen) -> list[OpenSocke
         try:
             if os.name == "posix":
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if listen.reuse_port:
+                _share_port(sock)
             if family == socket.AF_INET6:  # "0.0.0.0" and "::" must be able to stand together
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.bind((*target, *address[2:]))
@@ -143,11 +145,12 @@ def _open_fd(number: str, listen: Listen) -> OpenSocket:
 
 
 def _open_unix(path: str, listen: Listen) -> OpenSocket:
-    """Bind beside ``path``, set the mode, then rename: the socket appears whole or not at all."""
+    """Bind beside ``path``, set mode and owner, then rename: it appears whole or not at all."""
     if not hasattr(socket, "AF_UNIX"):
         raise ConfigError(f"bind: unix:{path}: this platform has no Unix sockets")
     if not path or "\0" in path:
         raise ConfigError(f'bind: {"unix:" + path!r} needs a path, as in "unix:/run/app.sock"')
+    owner, group = _user_id(listen.owner), _group_id(listen.group)
     _refuse_live(path)
     temporary = f"{path}.{os.getpid()}"
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -155,6 +158,8 @@ def _open_unix(path: str, listen: Listen) -> OpenSocket:
         Path(temporary).unlink(missing_ok=True)
         sock.bind(temporary)
         os.chmod(temporary, listen.mode)
+        if (owner, group) != (-1, -1):
+            os.chown(temporary, owner, group)
         inode = os.stat(temporary).st_ino
         sock.listen(listen.backlog)
         os.rename(temporary, path)
@@ -174,6 +179,36 @@ def _open_unix(path: str, listen: Listen) -> OpenSocket:
         inode,
         listen,
     )
+
+
+def _share_port(sock: socket.socket) -> None:
+    if not hasattr(socket, "SO_REUSEPORT"):
+        raise ConfigError("`listen.reuse_port`: this platform has no SO_REUSEPORT")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+
+def _user_id(name: str | None) -> int:
+    """-1 leaves the owner as it is. Raises ConfigError."""
+    if name is None or name.isdecimal():
+        return -1 if name is None else int(name)
+    import pwd
+
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        raise ConfigError(f"`listen.owner`: there is no user {name!r}") from None
+
+
+def _group_id(name: str | None) -> int:
+    """-1 leaves the group as it is. Raises ConfigError."""
+    if name is None or name.isdecimal():
+        return -1 if name is None else int(name)
+    import grp
+
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise ConfigError(f"`listen.group`: there is no group {name!r}") from None
 
 
 def _refuse_live(path: str) -> None:

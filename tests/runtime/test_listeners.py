@@ -366,3 +366,59 @@ def test_one_that_fails_closes_those_before_it(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), 5)
+
+
+# ---- owners, and ports that are shared ----------------------------------------------------------
+
+
+@pytest.fixture
+def open_one() -> Iterator[Callable[[Listen], OpenSocket]]:
+    opened: list[OpenSocket] = []
+
+    def open_it(listen: Listen) -> OpenSocket:
+        opened.extend(open_all((listen,)))
+        return opened[-1]
+
+    yield open_it
+    close_all(opened)
+
+
+OpenOne = Callable[[Listen], OpenSocket]
+
+
+def test_a_unix_socket_has_the_owner_that_is_asked_for(open_one: OpenOne, tmp_path: Path) -> None:
+    path = tmp_path / "app.sock"
+    owner = 12_345 if os.getuid() == 0 else os.getuid()
+    open_one(Listen(bind=(f"unix:{path}",), owner=str(owner), group=str(os.getgid())))
+    about = path.stat()
+    assert (about.st_uid, about.st_gid) == (owner, os.getgid())
+
+
+def test_owners_may_be_named(open_one: OpenOne, tmp_path: Path) -> None:
+    pwd = pytest.importorskip("pwd")
+    grp = pytest.importorskip("grp")
+    user = pwd.getpwuid(os.getuid()).pw_name
+    group = grp.getgrgid(os.getgid()).gr_name
+    open_one(Listen(bind=(f"unix:{tmp_path}/app.sock",), owner=user, group=group))
+    assert (tmp_path / "app.sock").stat().st_uid == os.getuid()
+
+
+@pytest.mark.parametrize("key", ["owner", "group"])
+def test_an_owner_that_is_unknown(tmp_path: Path, key: str) -> None:
+    name = "nobody-we-know"
+    listen = Listen(
+        bind=(f"unix:{tmp_path}/app.sock",),
+        owner=name if key == "owner" else None,
+        group=name if key == "group" else None,
+    )
+    with pytest.raises(ConfigError, match=f"`listen.{key}`: there is no .* '{name}'"):
+        open_all((listen,))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_port_is_shared_where_both_say_so(open_one: OpenOne) -> None:
+    first = open_one(Listen(bind=("127.0.0.1:0",), reuse_port=True))
+    bind = (f"127.0.0.1:{port_of(first)}",)
+    assert open_one(Listen(bind=bind, reuse_port=True)).server == first.server
+    with pytest.raises(ListenError, match="address already in use"):
+        open_all((Listen(bind=bind),))
