@@ -16,7 +16,7 @@ from hyperserver.config.diagnose import Place, render
 from hyperserver.config.read import dotted, problems_of
 from hyperserver.config.schema import Config
 from hyperserver.config.sources import Sources, unknown_variables
-from hyperserver.errors import AppError, ConfigError, ListenError
+from hyperserver.errors import AppError, ConfigError, ListenError, Mistakes
 
 
 def run_check(argv: Sequence[str], sources: Sources) -> int:
@@ -63,6 +63,7 @@ def _environment(config: Config) -> Iterator[Finding]:
         yield Finding("ok", f"libraries: {libraries}")
     yield from inspect_tls(config.tls)
     yield from _folders(config)
+    yield from _process(config)
     yield from _application(config)
     yield from _addresses(config)
 
@@ -74,6 +75,25 @@ def _folders(config: Config) -> Iterator[Finding]:
         if listen.acme_webroot is not None and not os.path.isdir(listen.acme_webroot):
             what = f"`{dotted(path)}`: there is no folder {listen.acme_webroot}"
             yield Finding("warning", f"{what}; no challenge can be answered", path)
+
+
+def _process(config: Config) -> Iterator[Finding]:
+    """Whom to become, the directory and the variables, without any of it."""
+    from hyperserver.runtime.process import look_up, read_env_file
+
+    process = config.process
+    mistakes = Mistakes()
+    with mistakes:
+        look_up(process)
+    if process.env_file is not None:
+        with mistakes:
+            read_env_file(process.env_file)
+    if process.chdir is not None and not os.path.isdir(process.chdir):
+        mistakes.add(f"`process.chdir`: there is no folder {process.chdir}")
+    try:
+        mistakes.raise_all()
+    except ConfigError as error:
+        yield from _errors(error)
 
 
 def _application(config: Config) -> Iterator[Finding]:

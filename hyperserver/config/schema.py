@@ -468,7 +468,7 @@ class Config:
     reload: bool = setting(
         False,
         "Start anew when the code, the configuration, a template or a certificate changes. For "
-        "development.",
+        "development, with one worker.",
         reload="restart",
     )
     dev: bool = setting(

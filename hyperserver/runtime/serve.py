@@ -40,7 +40,8 @@ async def serve(
 
     Made for ``await task_group.start(serve, app, config)`` (anyio) and ``nursery.start`` (trio),
     which return the list of URLs once connections are accepted. Cancelling ends it at once;
-    when ``shutdown_trigger()`` returns, it ends gracefully. Touches no signal handlers.
+    when ``shutdown_trigger()`` returns, it ends gracefully. Touches no signal handlers, and nothing
+    of the process: ``workers``, ``process`` and ``reload`` are for ``run``.
 
     ``config`` is a ``Config``, or a mapping shaped and written as in a TOML file, for example
     ``{"listen": [{"bind": ["127.0.0.1:0"]}], "timeouts": {"drain": "2s"}}``.

@@ -348,6 +348,8 @@ class Supervisor:
 
     def _reload(self, now: float) -> None:
         logger.info("SIGHUP: reading the configuration again")
+        self._notifier.reloading()
+        self._announces = True  # also where nothing comes of it
         before = self._reloading.config
         changes = self._reloading.read(self._fleet.generation + 1)
         if changes is None:
@@ -362,8 +364,6 @@ class Supervisor:
                 self._resize(count_of(config), now)
             logger.info("applied: %s", ", ".join(changes.live))
         if changes.worker or not changes.live:
-            self._notifier.reloading()
-            self._announces = True
             self._fleet.reload(now)
             what = f" for {', '.join(changes.worker)}" if changes.worker else ""
             logger.info("replacing the workers one by one%s", what)

@@ -165,6 +165,7 @@ class AsyncioListener:
         self._acceptor = acceptor
         self._admission = acceptor.admission
         self._tasks: set[asyncio.Task[None]] = set()
+        self._accepting: asyncio.Task[None] | None = None
         self._closed = False
         self._resume()
 
@@ -175,7 +176,7 @@ class AsyncioListener:
             # Whoever calls may be an application's, whose context would be kept.
             self._context.copy().run(self._loop.add_reader, self._sock, self._accept)
         except NotImplementedError:  # Windows
-            self._start(self._accept_one())
+            self._accepting = self._start(self._accept_one())
 
     def _pause(self) -> None:
         self._loop.remove_reader(self._sock)
@@ -206,9 +207,8 @@ class AsyncioListener:
         try:
             sock, peer = await self._loop.sock_accept(self._sock)
         except OSError as error:
-            if not self._closed:
-                self._admission.failed(error)
-                self._admission.wait(self._resume)
+            self._admission.failed(error)
+            self._admission.wait(self._resume)
             return
         self._take(sock, peer)
         self._resume()
@@ -220,10 +220,11 @@ class AsyncioListener:
         sock.setblocking(False)
         self._start(self._connect(sock, peer))
 
-    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(coroutine, context=self._context.copy())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _connect(self, sock: socket.socket, peer: object) -> None:
         transport = AsyncioTransport(self._acceptor, peer)
@@ -237,10 +238,10 @@ class AsyncioListener:
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            try:
+            if self._accepting is None:
                 self._loop.remove_reader(self._sock)
-            except NotImplementedError:
-                pass  # what waits there ends with the socket
+            else:
+                self._accepting.cancel()
             self._sock.close()
 
 

@@ -99,6 +99,8 @@ class Worker:
         self._delay = 0.0
         #: Nothing new is to begin.
         self.is_draining = False
+        #: Nothing new can come any more.
+        self._is_closed = False
         #: Once draining, for how long a connection without a request may still bring one.
         self.grace = 0.0
         self._end_watch: anyio.CancelScope | None = None
@@ -336,6 +338,7 @@ class Worker:
             connection.sweep(time.monotonic())  # its grace begins now, not with the next sweep
         for _ in range(_ACCEPTING):
             await self.backend.give_way()
+        self._is_closed = True
         self._check_idle()
         with anyio.move_on_after(timeouts.drain):
             with anyio.move_on_after(grace):
@@ -449,7 +452,7 @@ class Worker:
             )
 
     def _check_idle(self) -> None:
-        if not self._connections and not self.streams:
+        if self._is_closed and not self._connections and not self.streams:
             self._idle.set()
 
     # ---- time ----------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import tomllib
@@ -106,11 +107,11 @@ def test_every_command_has_help(capsys: Output, arguments: tuple[str, ...]) -> N
 
 
 def test_import(capsys: Output) -> None:
-    Path("hypercorn.toml").write_text('bind = "x:1"\nworkers = 2\n')
+    Path("hypercorn.toml").write_text('bind = "x:1"\naccesslog = "-"\n')
     code, out, err = run(capsys, "config", "import", "hypercorn.toml")
     assert code == 0
     assert from_mapping(tomllib.loads(out)).listen[0].bind == ("x:1",)
-    assert err.startswith("hypercorn.toml:2: workers: ")
+    assert err.startswith("hypercorn.toml:2: accesslog: ")
     assert run(capsys, "config", "import", "hypercorn.toml", "-o", "new.toml") == (0, "", err)
     assert Path("new.toml").read_text() == out
     code, _, err = run(capsys, "config", "import", "hypercorn.toml", "-o", "new.toml")
@@ -189,6 +190,27 @@ def test_check_of_what_init_writes_for_the_edge(
     assert (code, out.count("ok: address: 127.0.0.1:0\n")) == (0, 2)
     assert "ok: certificate: localhost" in out
     assert "warning" not in err
+
+
+def test_check_of_whom_and_what_the_process_is_to_be(capsys: Output, app: str) -> None:
+    Path("bad.env").write_text("nothing\n")
+    Path("hyperserver.toml").write_text(
+        f'app = "{app}:app"\n[[listen]]\nbind = ["systemd:web"]\n'
+        '[process]\nuser = "no-such-user"\nenv_file = "bad.env"\nchdir = "none"\n'
+    )
+    code, out, err = run(capsys, "check")
+    assert code == 78
+    assert "ok: address: systemd:web, which systemd will pass\n" in out
+    for line in (
+        "error: `process.user`: unknown user 'no-such-user'\n --> hyperserver.toml:5:8\n",
+        "error: `process.env_file`: bad.env:1: not KEY=VALUE\n --> hyperserver.toml:6:12\n",
+        "error: `process.chdir`: there is no folder none\n --> hyperserver.toml:7:9\n",
+    ):
+        assert line in err
+    Path("bad.env").write_text("A=b\n")
+    settings = ("--process-user", str(os.geteuid()), "--process-chdir", ".")
+    group = ("--process-group", str(os.getegid()))
+    assert run(capsys, "check", *settings, *group)[0] == 0
 
 
 def test_check_as_json(capsys: Output, app: str) -> None:

@@ -53,7 +53,7 @@ alt_svc_headers = ["h3=\\":443\\"", "h3=\\":8443\\""]
 
 def test_a_realistic_file(tmp_path: Path) -> None:
     config, translation = translate(tmp_path, REALISTIC)
-    assert config.app == "shop.asgi:app"
+    assert (config.app, config.workers) == ("shop.asgi:app", 4)
     assert (config.worker, config.root_path, config.server_header) == ("trio", "/shop", False)
     secure, insecure = config.listen
     assert secure.bind == ("0.0.0.0:443", "[::]:443", "unix:/run/shop.sock")
@@ -68,13 +68,13 @@ def test_a_realistic_file(tmp_path: Path) -> None:
     assert (config.websocket.ping_interval, config.websocket.max_message_size) == (20, 1_048_576)
     assert config.log.level == "warning"
     assert [note.split(": ")[1] for note in translation.notes] == [
-        "workers", "accesslog", "ciphers", "statsd_host",
+        "accesslog", "ciphers", "statsd_host",
     ]  # fmt: skip
     for note in translation.notes:
         assert f"# * {note}\n" in translation.text
     place, key, what = translation.notes[0].split(": ", 2)
-    assert (place, key) == (f"{tmp_path}/hypercorn.toml:10", "workers")
-    assert what.startswith("one process serves")
+    assert (place, key) == (f"{tmp_path}/hypercorn.toml:12", "accesslog")
+    assert what.startswith("access lines go to standard output")
 
 
 def test_every_key_of_the_old_server_is_known(tmp_path: Path) -> None:

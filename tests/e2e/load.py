@@ -157,7 +157,10 @@ class Load:
             try:
                 if client is None:
                     worker = None
-                    client = HTTP2Client(socket.create_connection(self._address, 20))
+                    sock = socket.create_connection(self._address, 20)
+                    # A request may follow an acknowledgement at once, without waiting for TCP's.
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    client = HTTP2Client(sock)
                 if client.goaways:  # a PING's answer has said that we know: it is not for us
                     client.sock.close()
                     client = None

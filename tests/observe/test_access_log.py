@@ -135,7 +135,7 @@ def test_many_lines_do_not_wait(add: Any) -> None:
     log = AccessLog(stream)
     for _ in range(1000):
         add(log)
-    assert 0 < stream.writes < 10
+    assert 0 < stream.writes < 50
     log.flush()
     assert len(stream.getvalue().splitlines()) == 1000
 

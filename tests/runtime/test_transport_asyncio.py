@@ -6,7 +6,9 @@ import asyncio
 import socket
 from typing import Any
 
-from hyperserver.config.schema import Config, Log
+import pytest
+
+from hyperserver.config.schema import Config, Limits, Log
 from hyperserver.runtime.listeners import OpenSocket
 from hyperserver.runtime.transport_asyncio import AsyncioBackend, AsyncioTransport
 from hyperserver.runtime.worker import Worker
@@ -51,3 +53,43 @@ def test_a_pipelining_client_does_not_go_before_others() -> None:
     asyncio.run(main())
     assert served.count("/greedy") == PIPELINED
     assert served.index("/modest") < 20  # a few turns of the loop, to accept and to read
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits(connections=1)])
+def test_connections_are_accepted_where_the_loop_cannot_tell_of_them(
+    monkeypatch: pytest.MonkeyPatch, limits: Limits
+) -> None:
+    """As on Windows."""
+
+    def refuse(*_: Any) -> None:
+        raise NotImplementedError
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 204})
+        await send({"type": "http.response.body"})
+
+    async def ask(address: Any) -> bytes:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        return answer
+
+    async def main() -> list[bytes]:
+        worker = Worker(app, Config(log=Log(access=False), limits=limits))
+        sock = socket.create_server(("127.0.0.1", 0))
+        sock.setblocking(False)
+        address = sock.getsockname()
+        acceptor = worker.acceptor(OpenSocket(sock, address, "", 1))
+        loop = asyncio.get_running_loop()
+        async with worker.backend.running(worker.streams), asyncio.timeout(20):
+            with monkeypatch.context() as patch:
+                patch.setattr(loop, "add_reader", refuse)  # it has an inner one
+                listener = await worker.backend.listen(sock, acceptor, 5)
+                answers = await asyncio.gather(*(ask(address) for _ in range(5)))
+                listener.close()
+        return answers
+
+    answers = asyncio.run(main())
+    assert [answer[:12] for answer in answers] == [b"HTTP/1.1 204"] * 5
