@@ -679,7 +679,9 @@ def test_connections_come_and_go_and_leave_no_memory_behind(
     before = server.status("VmRSS")
     for _ in range(4):
         five_hundred()
-    assert server.status("VmRSS") - before < 16 * MEGABYTE
+    # h2 has cycles of its own, which wait for the garbage collector; 2,000 whole connections of it
+    # would be 100 MB
+    assert server.status("VmRSS") - before < 32 * MEGABYTE
 
 
 def httpx_client(**options: Any) -> Any:
