@@ -18,6 +18,7 @@ from hyperserver.config.schema import Config
 from hyperserver.errors import HyperserverError
 from hyperserver.observe.logs import configure, logger
 from hyperserver.runtime.channel import Lower
+from hyperserver.runtime.garbage import collect_less_often
 from hyperserver.runtime.load import load_app
 from hyperserver.runtime.serve import choose_loop
 from hyperserver.runtime.single import leave_soon
@@ -47,6 +48,7 @@ def work(job: Job, channel: Lower, app: ASGIApplication | None = None) -> int:
         if app is None:
             app = load_app(job.app, job.config.app_dir, factory=job.config.factory)
         backend, options = choose_loop(job.config.worker)
+        collect_less_often()
         code = anyio.run(_serve, app, job, channel, backend=backend, backend_options=options)
     except HyperserverError as error:
         channel.report("failed", error.exit_code, str(error))

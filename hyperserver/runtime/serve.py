@@ -18,6 +18,7 @@ from hyperserver.config.schema import Config
 from hyperserver.errors import ConfigError
 from hyperserver.observe.logs import logger
 from hyperserver.protocol.negotiate import choose_engines
+from hyperserver.runtime.garbage import collect_less_often
 from hyperserver.runtime.init import is_init, leave_init_behind
 from hyperserver.runtime.listeners import OpenSocket, close_all, open_all
 from hyperserver.runtime.notify import Notifier
@@ -132,6 +133,7 @@ def run(
 
         backend, options = choose_loop(config.worker)
         loaded = _loaded(app, config)
+        collect_less_often()
         main = partial(serve_alone, loaded, config, sockets, notifier, reread, clear)
         return anyio.run(main, backend=backend, backend_options=options)
     finally:

@@ -24,7 +24,7 @@ from hyperserver.protocol.h2.messages import Request
 from hyperserver.protocol.h2.priority import Dependency, Priority
 from hyperserver.protocol.h2.session import Session
 from hyperserver.protocol.h2.streams import Stream
-from hyperserver.protocol.interface import HTTP2Options, Limits, ResponseDefaults
+from hyperserver.protocol.interface import HTTP2Options, Limits, ResponseDefaults, TunnelSink
 
 
 class BriefSession(Session, Protocol):
@@ -167,9 +167,11 @@ class BriefConnection(HTTP2Connection):
         self.settle(stream_id)
         super().send_trailers(stream_id, headers)
 
-    def accept_tunnel(self, stream_id: int, headers: Headers) -> None:
+    def accept_tunnel(
+        self, stream_id: int, headers: Headers, sink: TunnelSink | None = None
+    ) -> None:
         self.settle(stream_id)
-        super().accept_tunnel(stream_id, headers)
+        super().accept_tunnel(stream_id, headers, sink)
 
     def push_stream(self, stream_id: int, target: bytes, headers: Headers) -> int | None:
         self.settle(stream_id)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hyperserver.runtime.serve import collect_less_often
+from hyperserver.runtime.garbage import collect_less_often
 
 
 @pytest.fixture(autouse=True)
