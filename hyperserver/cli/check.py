@@ -78,7 +78,8 @@ def _folders(config: Config) -> Iterator[Finding]:
 
 
 def _process(config: Config) -> Iterator[Finding]:
-    """Whom to become, the directory and the variables, without any of it."""
+    """Whom to become, the directory, the variables and the logs, without any of it."""
+    from hyperserver.runtime.log_files import check_logs
     from hyperserver.runtime.process import look_up, read_env_file
 
     process = config.process
@@ -88,6 +89,8 @@ def _process(config: Config) -> Iterator[Finding]:
     if process.env_file is not None:
         with mistakes:
             read_env_file(process.env_file)
+    with mistakes:
+        check_logs(config.log)
     if process.chdir is not None and not os.path.isdir(process.chdir):
         mistakes.add(f"`process.chdir`: there is no folder {process.chdir}")
     try:

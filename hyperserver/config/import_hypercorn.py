@@ -85,6 +85,8 @@ _MOVED: dict[str, tuple[str, Convert]] = {
     "include_date_header": ("date_header", _same),
     "include_server_header": ("server_header", _same),
     "loglevel": ("log.level", _level),
+    "accesslog": ("log.access_file", _same),
+    "errorlog": ("log.file", _same),
     "graceful_timeout": ("timeouts.drain", _duration),
     "keep_alive_timeout": ("timeouts.keep_alive", _duration),
     "read_timeout": ("timeouts.request_body", _duration),
@@ -99,6 +101,7 @@ _MOVED: dict[str, tuple[str, Convert]] = {
 }
 _LISTENERS = ("bind", "insecure_bind", "backlog", "umask", "alpn_protocols", "alt_svc_headers")
 _TLS = {"certfile": "certificate", "keyfile": "key"}
+_LOGS = ("accesslog", "errorlog")
 _CLIENTS = ("verify_mode", "cert_reqs", "ca_certs", "verify_flags")
 
 #: What to do instead, for keys that have no counterpart.
@@ -108,8 +111,6 @@ _INSTEAD = {
     "tls.key_password_file",
     "quic_bind": "HTTP/3 is not spoken",
     "debug": 'set log.level to "debug"',
-    "accesslog": "access lines go to standard output; log.access switches them off",
-    "errorlog": "the log goes to standard error",
     "access_log_format": "the form of access lines is fixed",
     "logconfig": "logging is not configured by a file",
     "logconfig_dict": "logging is not configured by a file",
@@ -136,6 +137,8 @@ def import_hypercorn(path: str) -> Translation:
     settings = {each.dotted: each for each in walk(Config)}
     notes = _Notes(path, locate(text))
     for key, value in old.items():
+        if key in _LOGS and value == "-":
+            continue  # the stream, as it is without
         if key in _MOVED:
             target, convert = _MOVED[key]
             try:

@@ -339,7 +339,9 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """What is written where: access lines to standard output, the rest to standard error."""
+    """What is written where: access lines to standard output, the rest to standard error, unless
+    files are named.
+    """
 
     RELOAD: ClassVar[str] = "live"
 
@@ -348,7 +350,19 @@ class Log:
         "Least severe message that is logged.",
         choices=("debug", "info", "warning", "error", "critical"),
     )
+    file: str | None = setting(
+        None,
+        "File to append the log to, in place of standard error. SIGUSR1 opens it again.",
+        unit="path",
+        example="/var/log/hyperserver/error.log",
+    )
     access: bool = setting(True, "One line per request.", flag="--access-log")
+    access_file: str | None = setting(
+        None,
+        "File to append those lines to, in place of standard output. SIGUSR1 opens it again.",
+        unit="path",
+        example="/var/log/hyperserver/access.log",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from hyperserver.asgi.scope import Address
+from hyperserver.observe.files import LogFile
 
 #: Lines gathered before they are written without waiting for the sweep.
 _BATCH = 256
@@ -58,7 +59,7 @@ class AccessLog:
     With ``color``, the status of a response that is no success can be told at a glance.
     """
 
-    def __init__(self, stream: TextIO, *, color: bool = False) -> None:
+    def __init__(self, stream: TextIO | LogFile, *, color: bool = False) -> None:
         self._stream = stream
         self._color = color
         self._lines: list[str] = []
@@ -111,6 +112,17 @@ class AccessLog:
                     self._stream.flush()
             except (OSError, ValueError):
                 self._give_up()
+
+    def reopen(self) -> None:
+        """Go on in another file, if this is one. Raises OSError."""
+        self.flush()
+        if isinstance(self._stream, LogFile):
+            self._stream.reopen()
+
+    def close(self) -> None:
+        self.flush()
+        if isinstance(self._stream, LogFile):
+            self._stream.close()
 
     def _give_up(self) -> None:
         """A reader of our output that went away must not end the server, nor spoil its end: what

@@ -11,8 +11,9 @@ import os
 import sys
 from typing import Any
 
-logger = logging.getLogger("hyperserver")
+from hyperserver.observe.files import LogFile
 
+logger = logging.getLogger("hyperserver")
 
 _COLORS = {
     logging.DEBUG: "\x1b[2m",
@@ -47,14 +48,36 @@ class PrettyFormatter(logging.Formatter):
         return f"{_DIM}{text}{_PLAIN}" if self._color else text
 
 
-def configure(level: str, *, pretty: bool = False) -> None:
-    """Send records of ``level`` and above to standard error, one plain line each."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        PrettyFormatter(color=sys.stderr.isatty() and not os.environ.get("NO_COLOR"))
-        if pretty
-        else logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
-    )
+_file: LogFile | None = None
+
+
+def log_file() -> LogFile | None:
+    """Where the log goes, if not to standard error."""
+    return _file
+
+
+def configure(level: str, *, pretty: bool = False, path: str | None = None) -> None:
+    """Send records of ``level`` and above to standard error, or to the file at ``path``, one plain
+    line each. Raises OSError if that cannot be opened, and leaves all as it was.
+    """
+    global _file  # noqa: PLW0603 - as the logger is one for the whole process
+    old = _file
+    if path is None:
+        _file = None
+    elif old is None or old.path != path:
+        _file = LogFile(path)
+    handler = logging.StreamHandler(_file or sys.stderr)
+    handler.setFormatter(_formatter(pretty))
     logger.handlers[:] = [handler]
+    if old is not None and old is not _file:
+        old.close()
     logger.setLevel(level.upper())
     logger.propagate = False
+
+
+def _formatter(pretty: bool) -> logging.Formatter:
+    if _file is not None:  # which is read another day
+        return logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    if pretty:
+        return PrettyFormatter(color=sys.stderr.isatty() and not os.environ.get("NO_COLOR"))
+    return logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")

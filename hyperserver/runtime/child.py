@@ -16,10 +16,11 @@ import anyio
 from hyperserver.asgi.types import ASGIApplication
 from hyperserver.config.schema import Config
 from hyperserver.errors import HyperserverError
-from hyperserver.observe.logs import configure, logger
+from hyperserver.observe.logs import logger
 from hyperserver.runtime.channel import Lower
 from hyperserver.runtime.garbage import collect_less_often
 from hyperserver.runtime.load import load_app
+from hyperserver.runtime.log_files import open_log
 from hyperserver.runtime.serve import choose_loop
 from hyperserver.runtime.single import leave_soon
 from hyperserver.runtime.spawn import HELD, Job, inherited
@@ -43,8 +44,8 @@ def main(descriptor: int) -> NoReturn:
 def work(job: Job, channel: Lower, app: ASGIApplication | None = None) -> int:
     """Serve until told to stop; the exit code. ``app`` is given where it has been loaded."""
     _take_signals()
-    set_log_level(job.config, job.speaks)
     try:
+        set_log_level(job.config, job.speaks)
         if app is None:
             app = load_app(job.app, job.config.app_dir, factory=job.config.factory)
         backend, options = choose_loop(job.config.worker)
@@ -77,7 +78,7 @@ def _take_signals() -> None:
 
 def set_log_level(config: Config, speaks: bool) -> None:
     """One of several workers tells what holds for all of them."""
-    configure(config.log.level, pretty=config.dev)
+    open_log(config)
     if not speaks and logger.level == logging.INFO:
         logger.setLevel(logging.WARNING)
 
@@ -154,6 +155,8 @@ class _Life:
             worker.stop(rolling=bool(arguments[0]))
         elif order == "force":
             worker.force()
+        elif order == "reopen":
+            worker.reopen_logs()
         elif order == "apply":
             (config,) = arguments
             assert isinstance(config, Config)

@@ -11,6 +11,7 @@ from hyperserver.config.changes import Changes, changes, without
 from hyperserver.config.schema import Config
 from hyperserver.errors import ConfigError, HyperserverError
 from hyperserver.observe.logs import logger
+from hyperserver.runtime.log_files import check_logs
 
 #: Of a preloaded application, what cannot change any more.
 _PRELOADED = ("app", "app_dir", "factory")
@@ -35,6 +36,7 @@ class Reloading:
             if new.app is None:
                 raise ConfigError("`app`: must be set")
             check_certificates(new)
+            check_logs(new.log)
             found = changes(self.config, new)
             if new.preload and any(name in found.worker for name in _PRELOADED):
                 moved = tuple(name for name in found.worker if name in _PRELOADED)

@@ -21,6 +21,7 @@ from hyperserver.protocol.negotiate import choose_engines
 from hyperserver.runtime.garbage import collect_less_often
 from hyperserver.runtime.init import is_init, leave_init_behind
 from hyperserver.runtime.listeners import OpenSocket, close_all, open_all
+from hyperserver.runtime.log_files import open_log
 from hyperserver.runtime.notify import Notifier
 from hyperserver.runtime.process import PidFile, look_up, read_env_file, settle
 from hyperserver.runtime.worker import Worker
@@ -117,6 +118,8 @@ def run(
             config = with_absolute_paths(config)
         given = dict(os.environ)
         settle(config.process, identity)
+        if config.log.file is not None:
+            open_log(config)  # as who we are now; what went before is for who has started us
         notifier = Notifier.from_environment()
         environment = _environments(config, given)
         if reloads:

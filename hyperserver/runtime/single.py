@@ -17,6 +17,7 @@ from hyperserver.asgi.types import ASGIApplication
 from hyperserver.config.schema import Config
 from hyperserver.observe.logs import logger
 from hyperserver.runtime.listeners import OpenSocket
+from hyperserver.runtime.log_files import open_log
 from hyperserver.runtime.notify import Notifier
 from hyperserver.runtime.reload import Reloading
 from hyperserver.runtime.worker import CANCEL_PATIENCE, Worker
@@ -117,7 +118,8 @@ class _Single:
             self._hangup.set()
             return
         if number.name == "SIGUSR1":
-            logger.info("SIGUSR1: there is no log file to open again")
+            worker.reopen_logs()
+            logger.info("SIGUSR1: opened the log files again")
             return
         self._signals.append(number)
         if not self._is_ready:
@@ -151,8 +153,8 @@ class _Single:
             config = self._reloading.config
             late = [name for name in changes.live if name.startswith(("workers", "recycle."))]
             live = [name for name in changes.live if name not in late]
-            if "log.level" in live:
-                logger.setLevel(config.log.level.upper())
+            if any(name.startswith("log.") for name in live):
+                open_log(config)
             self._worker.apply(config)
             logger.info("applied: %s", ", ".join(live) or "nothing else has changed")
             if late or changes.worker:

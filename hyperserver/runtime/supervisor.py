@@ -26,6 +26,7 @@ from hyperserver.runtime.channel import Upper
 from hyperserver.runtime.cpus import usable_cpus
 from hyperserver.runtime.fleet import Drain, Fleet, Force, Kill, Pace, Say, Start
 from hyperserver.runtime.listeners import OpenSocket
+from hyperserver.runtime.log_files import open_log, reopen
 from hyperserver.runtime.notify import Notifier
 from hyperserver.runtime.reload import Reloading
 from hyperserver.runtime.spawn import Job, described, fork, spawn
@@ -320,7 +321,10 @@ class Supervisor:
         elif name == "SIGHUP":
             self._reload(now)
         elif name == "SIGUSR1":
-            logger.info("SIGUSR1: there is no log file to open again")
+            reopen()
+            for process in self._processes.values():
+                process.channel.order("reopen")
+            logger.info("SIGUSR1: opened the log files again")
         else:
             count = self._fleet.count + (1 if name == "SIGTTIN" else -1)
             if count > 0:
@@ -355,7 +359,7 @@ class Supervisor:
         if changes is None:
             return
         config = self._reloading.config
-        logger.setLevel(config.log.level.upper())
+        open_log(config)
         self._fleet.pace = pace_of(config)
         if changes.live:
             for process in self._processes.values():

@@ -7,7 +7,6 @@ then the lifespan's shutdown. ``force`` skips to the cancelling.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -18,7 +17,6 @@ import anyio
 import sniffio
 
 from hyperserver.errors import HyperserverError
-from hyperserver.observe.access_log import AccessLog
 from hyperserver.observe.logs import logger
 from hyperserver.protocol.interface import HTTP2Options, Limits, ResponseDefaults
 from hyperserver.protocol.negotiate import Negotiator, choose_engines
@@ -29,6 +27,7 @@ from hyperserver.runtime.admission import Admission
 from hyperserver.runtime.backend import Backend, Listener
 from hyperserver.runtime.dates import http_date
 from hyperserver.runtime.lifespan import Lifespan
+from hyperserver.runtime.log_files import open_access_log, reopen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from hyperserver.asgi.proxy import ProxyTrust
     from hyperserver.asgi.types import ASGIApplication
     from hyperserver.config.schema import Config, Listen
+    from hyperserver.observe.access_log import AccessLog
     from hyperserver.protocol.answers import Answer
     from hyperserver.protocol.events import RequestReceived, RequestRefused
     from hyperserver.protocol.websocket.handshake import Handshake
@@ -109,15 +109,15 @@ class Worker:
         self.on_end: Callable[[], None] | None = None
         #: Among several workers, one says what holds for all of them.
         self.speaks = True
+        self.access_log: AccessLog | None = None
         self._use(config)
 
     def _use(self, config: Config) -> None:
         """Take from ``config`` what is made of it; connections there are keep what they have."""
         self.config = config
-        self.access_log = None
-        if config.log.access:
-            color = config.dev and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-            self.access_log = AccessLog(sys.stdout, color=color)
+        if self.access_log is not None:
+            self.access_log.close()
+        self.access_log = open_access_log(config)
         #: Whether ``stream_ended`` is to be called.
         self.watches_ends = False
         self.count(self.on_end)
@@ -255,6 +255,10 @@ class Worker:
         self._refresh_date()
         if self.tls is not None:
             self.tls.change(config.tls)
+
+    def reopen_logs(self) -> None:
+        """Their files have been moved away."""
+        reopen(self.access_log)
 
     def force(self) -> None:
         """Do not wait for what is in flight."""

@@ -107,11 +107,11 @@ def test_every_command_has_help(capsys: Output, arguments: tuple[str, ...]) -> N
 
 
 def test_import(capsys: Output) -> None:
-    Path("hypercorn.toml").write_text('bind = "x:1"\naccesslog = "-"\n')
+    Path("hypercorn.toml").write_text('bind = "x:1"\nciphers = "x"\n')
     code, out, err = run(capsys, "config", "import", "hypercorn.toml")
     assert code == 0
     assert from_mapping(tomllib.loads(out)).listen[0].bind == ("x:1",)
-    assert err.startswith("hypercorn.toml:2: accesslog: ")
+    assert err.startswith("hypercorn.toml:2: ciphers: ")
     assert run(capsys, "config", "import", "hypercorn.toml", "-o", "new.toml") == (0, "", err)
     assert Path("new.toml").read_text() == out
     code, _, err = run(capsys, "config", "import", "hypercorn.toml", "-o", "new.toml")

@@ -32,6 +32,7 @@ worker_class = "trio"
 workers = 4
 loglevel = "WARNING"
 accesslog = "-"
+errorlog = "/var/log/shop.log"
 graceful_timeout = 10
 keep_alive_timeout = 65.5
 shutdown_timeout = 20
@@ -66,15 +67,17 @@ def test_a_realistic_file(tmp_path: Path) -> None:
     assert (timeouts.drain, timeouts.keep_alive, timeouts.shutdown) == (10, 65.5, 20)
     assert (config.http2.max_concurrent_streams, config.http2.max_frame_size) == (200, 32_768)
     assert (config.websocket.ping_interval, config.websocket.max_message_size) == (20, 1_048_576)
-    assert config.log.level == "warning"
+    assert (config.log.level, config.log.file) == ("warning", "/var/log/shop.log")
+    assert config.log.access_file is None
     assert [note.split(": ")[1] for note in translation.notes] == [
-        "accesslog", "ciphers", "statsd_host",
-    ]  # fmt: skip
+        "ciphers",
+        "statsd_host",
+    ]
     for note in translation.notes:
         assert f"# * {note}\n" in translation.text
     place, key, what = translation.notes[0].split(": ", 2)
-    assert (place, key) == (f"{tmp_path}/hypercorn.toml:12", "accesslog")
-    assert what.startswith("access lines go to standard output")
+    assert (place, key) == (f"{tmp_path}/hypercorn.toml:23", "ciphers")
+    assert what.startswith("cipher suites are chosen by the server")
 
 
 def test_every_key_of_the_old_server_is_known(tmp_path: Path) -> None:

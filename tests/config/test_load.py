@@ -161,7 +161,7 @@ def test_a_body_limit_of_nothing_is_allowed() -> None:
             {"timeouts": {"keepalive": "1s"}},
             "unknown key `timeouts.keepalive`; did you mean `keep_alive`?",
         ),
-        ({"log": {"zzz": 1}}, "unknown key `log.zzz`; known are level, access"),
+        ({"log": {"zzz": 1}}, "unknown key `log.zzz`; known are level, file, access"),
         (
             {"listen": [{}, {"binds": []}]},
             "unknown key `listen[1].binds`; did you mean `bind`?",

@@ -348,8 +348,26 @@ def test_more_workers_and_fewer(one_fleet: Callable[..., Fleet]) -> None:
         server.wait_log(f"SIGTTOU: {count} worker(s)", 2 if "SIGTTOU: 1" in server.log() else 1)
     wait_until(lambda: sum(map(running, server.started)) == 1, "two have ended")
     assert server.answering() in server.started
+
+
+def test_log_files_that_are_moved_away(fleet: Callable[..., Fleet], tmp_path: Path) -> None:
+    """Every process goes on in the new ones."""
+    log, access = tmp_path / "server.log", tmp_path / "access.log"
+    server = fleet("--access-log")
+    server.rewrite(f'{CONFIG}\n[log]\nfile = "{log}"\naccess_file = "{access}"\n')
+    wait_until(lambda: log.exists() and "applied" in log.read_text(), "the log is in its file")
+    wait_until(access.exists, "the workers have applied it, too")
+    assert server.get("/?first").status == 200
+    wait_until(lambda: "/?first" in access.read_text(), "so are the access lines")
+    log.rename(tmp_path / "server.log.1")
+    access.rename(tmp_path / "access.log.1")
     server.signal(signal.SIGUSR1)
-    server.wait_log("SIGUSR1: there is no log file")
+    wait_until(lambda: log.exists() and access.exists(), "they are made anew")
+    wait_until(lambda: "SIGUSR1: opened the log files again" in log.read_text(), "it says so")
+    assert server.get("/?second").status == 200
+    wait_until(lambda: "/?second" in access.read_text(), "access lines go there")
+    assert "/?second" not in (tmp_path / "access.log.1").read_text()
+    assert server.stop() == 0
 
 
 def test_recycling_by_age(one_fleet: Callable[..., Fleet]) -> None:
