@@ -79,6 +79,7 @@ class HTTP1Connection(Output):
         "_defaults",
         "_discarded",
         "_eof",
+        "_expects_usual",
         "_framing",
         "_grace",
         "_heads",
@@ -140,6 +141,8 @@ class HTTP1Connection(Output):
         self._method = ""
         self._http10 = False
         self._keep_alive = False
+        #: It has ended, and of the response there is nothing to decide but by the response.
+        self._expects_usual = False
         self._sink: TunnelSink | None = None
         # its body, valid in _BODY and _TUNNEL only
         self._continue_due = False
@@ -248,8 +251,10 @@ class HTTP1Connection(Output):
         self._pending = None
         has_body = head.chunked or head.content_length > 0
         if has_body:
+            self._expects_usual = False
             self._expect_body(head, now)
         else:
+            self._expects_usual = head.keep_alive and not self._http10 and line.method != "HEAD"
             self._phase = _WAIT
             self._deadline = None
         request = RequestReceived(
@@ -280,7 +285,7 @@ class HTTP1Connection(Output):
         if upgrade.wants_websocket(request, head.upgrade):
             request.protocol = upgrade.WEBSOCKET
             self._continue_due = head.expects_continue
-            self._keep_alive = False  # what the client sends next may not be HTTP
+            self._keep_alive = self._expects_usual = False  # what comes next may not be HTTP
         return False
 
     def _give_way(self, engine: ByteConnection) -> None:
@@ -445,6 +450,23 @@ class HTTP1Connection(Output):
             self._end_response()
 
     def send_response(self, stream_id: int, status: int, headers: Headers, body: bytes) -> None:
+        if (
+            self._expects_usual
+            and self._response == _NOT_STARTED
+            and stream_id == self._stream_id
+            and type(headers) is ResponseFields
+            and headers.written is not None  # so it went the long way before, see ``wire``
+            and (line := wire.CONTENT_LINES.get(status)) is not None
+            and len(body) < LARGE
+            and self._grace is None
+            and not self._eof
+        ):
+            data = b"".join((line, headers.written, self._defaults.head_end, body))
+            self.output.append(data)
+            self._output_size += len(data)
+            self._response = _DONE
+            self._next_stream()
+            return
         data = self._begin_response(stream_id, status, headers)
         if self._framing == BY_LENGTH and len(body) < LARGE:
             data += body

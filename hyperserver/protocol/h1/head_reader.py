@@ -12,6 +12,7 @@ from collections.abc import Callable
 from hyperserver.errors import RemoteProtocolError
 from hyperserver.protocol.events import Headers
 from hyperserver.protocol.h1.head import (
+    known_lines,
     Head,
     RequestLine,
     SplitFields,
@@ -104,7 +105,7 @@ class HeadReader:
         if not first:  # a leading empty line arrived together with its request
             return self._skip_leading(block)
         self._leading = 0
-        line = self.line = read_request_line(first, self._limits)
+        line = self.line = known_lines.get(first) or read_request_line(first, self._limits)
         usual = line.minor == 1 and line.authority is None
         if usual and section == self._known_section:
             head = self._known_head
