@@ -85,7 +85,12 @@ class ApplicationCall:
             complete = True
         connection.stream_ended(cast("AnyStream", self), complete)
         if failure is not None or not complete:
-            self._report(failure, gone=gone)
+            try:
+                self._report(failure, gone=gone)
+            finally:
+                # It refers to this frame, and this frame to it. What the application left behind
+                # ends now, and not when the garbage collector comes by.
+                failure = None
 
     def _report(self, failure: BaseException | None, *, gone: bool) -> None:
         """Log what went wrong, or raise it if it is the worker's own cancellation."""

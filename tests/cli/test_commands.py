@@ -150,7 +150,7 @@ def test_check_of_what_init_writes_for_development(capsys: Output, app: str) -> 
     configuration, libraries, *rest = out.splitlines()
     assert configuration == "ok: configuration: hyperserver.toml"
     assert re.fullmatch(
-        r"ok: libraries: \w+, HTTP/1\.1 by \w+ \d\S*, HTTP/2 by h2 \d\S*, WebSocket by \w+ \d\S*",
+        r"ok: libraries: \w+, HTTP/1\.1 by \w+ \d\S*, HTTP/2 by \w+ \d\S*, WebSocket by \w+ \d\S*",
         libraries,
     )
     assert rest == [

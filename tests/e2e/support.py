@@ -160,6 +160,11 @@ class Server:
     def open_files(self) -> int:
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
+    def open_sockets(self) -> int:
+        """Other files may be opened once, when they are needed first (uvloop's ``/dev/null``)."""
+        files = Path(f"/proc/{self.pid}/fd").iterdir()
+        return sum(os.readlink(file).startswith("socket:") for file in files)
+
     def cpu_seconds(self) -> float:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -20,6 +20,7 @@ from hyperserver.protocol.events import (
     StreamClosed,
     TrailersReceived,
 )
+from hyperserver.protocol.fields import response_fields
 from hyperserver.protocol.interface import (
     ByteConnection,
     HTTP2Options,
@@ -214,8 +215,8 @@ class Peer:
 
     def answer(self, stream_id: int, content: bytes = b"", status: int = 200) -> None:
         """A whole response, upon which the application returns."""
-        length = (b"content-length", b"%d" % len(content))
-        self.connection.send_response(stream_id, status, [length], content)
+        fields = response_fields([(b"content-length", b"%d" % len(content))])
+        self.connection.send_response(stream_id, status, fields, content)
         self.drain()
         self.release(stream_id)
 

@@ -72,6 +72,7 @@ def test_an_idle_connection_is_given_a_round_trip(h2: Peer) -> None:
     assert isinstance(ping, Ping)
     stream_id = h2.get()
     h2.answer(stream_id, b"served")
+    h2.frames()
     assert h2.responses[stream_id].complete
     assert not h2.over
     h2.send(wire.ping(ping.payload, ack=True))

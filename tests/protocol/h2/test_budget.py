@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -113,7 +115,7 @@ def test_no_window_of_time_has_more_than_burst_and_rate_allow(
     burst: int, rate: float, spends: list[tuple[float, int]]
 ) -> None:
     budget = Budget(burst, rate)
-    now = latest = 100.0
+    now, latest = 100.0, -inf
     taken: list[tuple[float, int]] = []
     for step, n in spends:
         now += step
