@@ -121,7 +121,7 @@ def websocket_scope(
     scope["type"] = "websocket"
     scope["scheme"] = "wss" if scope["scheme"] == "https" else "ws"
     scope["subprotocols"] = subprotocols.copy()
-    offered = {"websocket.http.response": {}}
+    offered: dict[str, Any] = {"websocket.http.response": {}}
     if context.tls is not None:
         offered["tls"] = scope["extensions"]["tls"]
     scope["extensions"] = offered

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from hyperserver.errors import RemoteProtocolError
 from hyperserver.protocol.events import Headers
 from hyperserver.protocol.h1.head import (
-    known_lines,
     Head,
     RequestLine,
     SplitFields,
     check_block,
     check_line_length,
+    known_lines,
     read_head,
     read_request_line,
 )
