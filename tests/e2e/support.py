@@ -163,7 +163,7 @@ class Server:
     def open_sockets(self) -> int:
         """Other files may be opened once, when they are needed first (uvloop's ``/dev/null``)."""
         files = Path(f"/proc/{self.pid}/fd").iterdir()
-        return sum(os.readlink(file).startswith("socket:") for file in files)
+        return sum(str(file.readlink()).startswith("socket:") for file in files)
 
     def cpu_seconds(self) -> float:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
