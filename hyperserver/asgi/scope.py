@@ -90,28 +90,6 @@ def http_scope(
         scope["extensions"]["http.response.push"] = {}
     if context.tls is not None:
         scope["extensions"]["tls"] = context.tls()
-    _fill(scope, event, context)
-    return scope
-
-
-def websocket_scope(
-    event: RequestReceived, context: ScopeContext, subprotocols: list[str]
-) -> dict[str, Any]:
-    """The ``websocket`` scope of a handshake; as new as that of a request."""
-    scope = context.template.copy()
-    del scope["method"]
-    scope["type"] = "websocket"
-    scope["scheme"] = "wss" if event.scheme == "https" else "ws"
-    scope["subprotocols"] = subprotocols.copy()
-    scope["extensions"] = {"websocket.http.response": {}}
-    if context.tls is not None:
-        scope["extensions"]["tls"] = context.tls()
-    _fill(scope, event, context)
-    return scope
-
-
-def _fill(scope: dict[str, Any], event: RequestReceived, context: ScopeContext) -> None:
-    """What requests and handshakes have in common."""
     raw_path, _, query_string = event.target.partition(b"?")
     path = raw_path.decode()
     if "%" in path:
@@ -128,8 +106,23 @@ def _fill(scope: dict[str, Any], event: RequestReceived, context: ScopeContext) 
     if context.proxy is not None:
         scope["client"], scheme = context.proxy.origin(event.headers, context.client)
         if scheme is not None:
-            if scope["type"] == "websocket":
-                scheme = "wss" if scheme == "https" else "ws"
             scope["scheme"] = scheme
     if context.state is not None:
         scope["state"] = context.state.copy()
+    return scope
+
+
+def websocket_scope(
+    event: RequestReceived, context: ScopeContext, subprotocols: list[str]
+) -> dict[str, Any]:
+    """The ``websocket`` scope of a handshake: that of its request, but for the differences."""
+    scope = http_scope(event, context)
+    del scope["method"]
+    scope["type"] = "websocket"
+    scope["scheme"] = "wss" if scope["scheme"] == "https" else "ws"
+    scope["subprotocols"] = subprotocols.copy()
+    offered: dict[str, Any] = {"websocket.http.response": {}}
+    if context.tls is not None:
+        offered["tls"] = scope["extensions"]["tls"]
+    scope["extensions"] = offered
+    return scope

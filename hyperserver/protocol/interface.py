@@ -76,7 +76,7 @@ class ResponseDefaults:
     ``fields.RESPONSE_STEERING``.
     """
 
-    __slots__ = ("date", "date_line", "more", "more_lines", "server", "server_line")
+    __slots__ = ("date", "date_line", "head_end", "more", "more_lines", "server", "server_line")
 
     def __init__(
         self,
@@ -90,6 +90,8 @@ class ResponseDefaults:
         self.more_lines = b"".join([b"%b: %b\r\n" % field for field in self.more])
         self.date: bytes | None = None
         self.date_line = b""
+        #: All of them, and the end of a head.
+        self.head_end = self.server_line + self.more_lines + b"\r\n"
         if date is not None:
             self.set_date(date)
 
@@ -97,6 +99,7 @@ class ResponseDefaults:
         """Take an IMF-fixdate (RFC 9110 §5.6.7)."""
         self.date = date
         self.date_line = b"date: " + date + b"\r\n"
+        self.head_end = self.date_line + self.server_line + self.more_lines + b"\r\n"
 
 
 class HTTPConnection(Protocol):

@@ -150,6 +150,8 @@ class Connection:
 
     def deliver(self) -> bool:
         """``flush``, or see to it: streams that answer in one turn of the loop share a write."""
+        if self._pumping:
+            return False  # who pumps will see to it
         if self.shares_writes and len(self.streams) > 1:
             return self.deliver_soon()
         return self.flush()
@@ -311,10 +313,13 @@ class Connection:
         worker.streams.discard(stream)
         if worker.watches_ends:
             worker.stream_ended(stream)
-        if type(stream) is WebSocketStream and not stream.is_over:
-            self.flush()  # a Close, of which the answer is to be seen
-            return
-        self._forget(stream)
+        if type(stream) is WebSocketStream:
+            if not stream.is_over:
+                self.flush()  # a Close, of which the answer is to be seen
+                return
+            self._forget(stream)
+        elif self.streams.pop(stream.stream_id, None) is not None:
+            self.engine.release(stream.stream_id)
         if not complete:
             # Where the application took http.disconnect and left, its client may still be there
             # (half-closed, or told so because the server stops): let nobody wait for the rest.
@@ -327,11 +332,10 @@ class Connection:
         if stream not in self.worker.streams:
             self._forget(stream)
 
-    def _forget(self, stream: AnyStream) -> None:
+    def _forget(self, stream: WebSocketStream) -> None:
         if self.streams.pop(stream.stream_id, None) is not None:
             self.engine.release(stream.stream_id)
-            if type(stream) is WebSocketStream:
-                self.websockets.remove(stream)
+            self.websockets.remove(stream)
 
     def _wake_writers(self) -> None:
         for websocket in self.websockets.copy():

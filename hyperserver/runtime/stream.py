@@ -144,12 +144,13 @@ class Stream(HTTPCycle, ApplicationCall):
         if self.take(message):
             if self.signal is not None and self.complete:
                 self.signal.notify()  # another task may wait for what comes now: a disconnect
-            if not self.connection.deliver():
+            connection = self.connection
+            if not connection.deliver() and connection.must_wait(self.stream_id):
                 await self._wait_for_room()
             self._sends += 1
             if self._sends == _SENDS_AT_ONCE:
                 self._sends = 0
-                await self.connection.worker.backend.give_way()
+                await connection.worker.backend.give_way()
 
 
 class WebSocketStream(WebSocketCycle, ApplicationCall):

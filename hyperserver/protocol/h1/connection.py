@@ -16,8 +16,7 @@ LINGER is the staged close of RFC 9112 §9.6: the sending side is shut, what sti
 discarded until the peer closes or the time is up. Closing at once with unread bytes would make
 TCP reset the connection and could destroy the response on its way.
 
-A deadline that begins with a command has no time to begin at: ``_pending`` holds its length
-until the engine is next told the time (see ``interface``).
+What leaves, and how the end of a body is marked, is ``output``'s; deadlines are ``clock``'s.
 """
 
 from __future__ import annotations
@@ -40,6 +39,7 @@ from hyperserver.protocol.events import (
 from hyperserver.protocol.fields import ResponseFields, response_fields
 from hyperserver.protocol.h1 import upgrade, wire
 from hyperserver.protocol.h1.chunked import ChunkedDecoder
+from hyperserver.protocol.h1.clock import Clock
 from hyperserver.protocol.h1.head import Head, SplitFields
 from hyperserver.protocol.h1.head_reader import HeadReader
 from hyperserver.protocol.h1.output import LARGE, Output
@@ -63,7 +63,7 @@ _NOT_STARTED, _SENDING, _DONE = range(3)
 _MAX_DISCARD = 262_144
 
 
-class HTTP1Connection(Output):
+class HTTP1Connection(Output, Clock):
     """The HTTP/1 engine, given a library's way to split field sections.
 
     ``make_splitter`` is called for each connection and after requests with a body.
@@ -79,7 +79,7 @@ class HTTP1Connection(Output):
         "_defaults",
         "_discarded",
         "_eof",
-        "_framing",
+        "_expects_usual",
         "_grace",
         "_heads",
         "_http10",
@@ -134,12 +134,14 @@ class HTTP1Connection(Output):
         self._stream_id = 1
         self._grace: float | None = None  # once draining, how long a request is waited for
         self._eof = False
-        self._deadline: float | None = now + limits.request_head_timeout
-        self._pending: float | None = None
+        self._deadline = now + limits.request_head_timeout
+        self._pending = None
         # the request
         self._method = ""
         self._http10 = False
         self._keep_alive = False
+        #: It has ended, and of the response there is nothing to decide but by the response.
+        self._expects_usual = False
         self._sink: TunnelSink | None = None
         # its body, valid in _BODY and _TUNNEL only
         self._continue_due = False
@@ -147,8 +149,6 @@ class HTTP1Connection(Output):
         self._received = 0
         self._discarded = 0
         self._unacknowledged = 0
-        # the response
-        self._framing = BY_NOTHING
 
     # ---- bytes in ------------------------------------------------------------------------
 
@@ -248,8 +248,10 @@ class HTTP1Connection(Output):
         self._pending = None
         has_body = head.chunked or head.content_length > 0
         if has_body:
+            self._expects_usual = False
             self._expect_body(head, now)
         else:
+            self._expects_usual = head.keep_alive and not self._http10 and line.method != "HEAD"
             self._phase = _WAIT
             self._deadline = None
         request = RequestReceived(
@@ -280,7 +282,7 @@ class HTTP1Connection(Output):
         if upgrade.wants_websocket(request, head.upgrade):
             request.protocol = upgrade.WEBSOCKET
             self._continue_due = head.expects_continue
-            self._keep_alive = False  # what the client sends next may not be HTTP
+            self._keep_alive = self._expects_usual = False  # what comes next may not be HTTP
         return False
 
     def _give_way(self, engine: ByteConnection) -> None:
@@ -445,6 +447,23 @@ class HTTP1Connection(Output):
             self._end_response()
 
     def send_response(self, stream_id: int, status: int, headers: Headers, body: bytes) -> None:
+        if (
+            self._expects_usual
+            and self._response == _NOT_STARTED
+            and stream_id == self._stream_id
+            and type(headers) is ResponseFields
+            and headers.written is not None  # so it went the long way before, see ``wire``
+            and (line := wire.CONTENT_LINES.get(status)) is not None
+            and len(body) < LARGE
+            and self._grace is None
+            and not self._eof
+        ):
+            data = b"".join((line, headers.written, self._defaults.head_end, body))
+            self.output.append(data)
+            self._output_size += len(data)
+            self._response = _DONE
+            self._next_stream()
+            return
         data = self._begin_response(stream_id, status, headers)
         if self._framing == BY_LENGTH and len(body) < LARGE:
             data += body
@@ -485,25 +504,15 @@ class HTTP1Connection(Output):
     def send_data(self, stream_id: int, data: bytes, end_stream: bool = False) -> None:
         if stream_id != self._stream_id or self._response != _SENDING:
             self._check_stream(stream_id, _SENDING)
-        framing = self._framing
-        if data and framing != BY_NOTHING:
-            if framing == BY_CHUNKS:
-                if len(data) < LARGE:
-                    data = wire.chunk(data)
-                else:
-                    self._write(b"%x\r\n" % len(data))
-                    self._write(data)
-                    data = b"\r\n"
-            self.output.append(data)
-            self._output_size += len(data)
+        if data and self._framing != BY_NOTHING:
+            self._write_content(data)
         if end_stream:
             self._end_response()
 
     def send_trailers(self, stream_id: int, headers: Headers) -> None:
         self._check_stream(stream_id, _SENDING)
-        if self._framing == BY_CHUNKS and headers:
-            self._write(b"0\r\n" + wire.field_lines(headers) + b"\r\n")
-            self._framing = BY_NOTHING  # the last chunk has been written
+        if headers:
+            self._write_trailers(headers)
         self._end_response()
 
     def accept_tunnel(
@@ -601,18 +610,6 @@ class HTTP1Connection(Output):
             self.event_queue.append(StreamWritable(self._stream_id))
 
     # ---- time ----------------------------------------------------------------------------
-
-    def next_timeout(self) -> float | None:
-        return self._deadline
-
-    def _start_clock(self, seconds: float, now: float | None) -> None:
-        """Start a deadline ``seconds`` away: from ``now``, or from when we are next told."""
-        if now is None:
-            self._deadline = 0.0
-            self._pending = seconds
-        else:
-            self._deadline = now + seconds
-            self._pending = None
 
     def handle_timeout(self, now: float) -> None:
         if self._pending is not None:

@@ -58,7 +58,8 @@ class Head:
     upgrade: bytes | None  # the Upgrade field, where Connection names it
 
 
-_known_lines: dict[bytes, RequestLine] = {}
+#: Clients ask for the same things again and again: short lines that were valid.
+known_lines: dict[bytes, RequestLine] = {}
 _MAX_KNOWN_LINES = 1024
 #: Shorter than any limit that can be configured, so that no limit is missed.
 _MAX_KNOWN_LINE = 256
@@ -88,13 +89,10 @@ def check_line_length(length: int, limits: Limits) -> None:
 
 
 def read_request_line(line: bytes, limits: Limits) -> RequestLine:
-    """Parse ``method SP target SP version`` (RFC 9112 §3). Raises RemoteProtocolError.
+    """Parse ``method SP target SP version`` (RFC 9112 §3), and remember it in ``known_lines``.
 
-    Clients ask for the same things again and again: short lines that were valid are remembered.
+    Raises RemoteProtocolError.
     """
-    known = _known_lines.get(line)
-    if known is not None:
-        return known
     check_line_length(len(line), limits)
     try:
         parsed = _parse_request_line(line, limits)
@@ -102,9 +100,9 @@ def read_request_line(line: bytes, limits: Limits) -> RequestLine:
         check_block(line)  # a line that parses has no control bytes; of others, this is said first
         raise
     if len(line) <= _MAX_KNOWN_LINE:
-        if len(_known_lines) >= _MAX_KNOWN_LINES:
-            _known_lines.clear()
-        _known_lines[line] = parsed
+        if len(known_lines) >= _MAX_KNOWN_LINES:
+            known_lines.clear()
+        known_lines[line] = parsed
     return parsed
 
 

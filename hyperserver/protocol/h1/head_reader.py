@@ -17,6 +17,7 @@ from hyperserver.protocol.h1.head import (
     SplitFields,
     check_block,
     check_line_length,
+    known_lines,
     read_head,
     read_request_line,
 )
@@ -104,7 +105,7 @@ class HeadReader:
         if not first:  # a leading empty line arrived together with its request
             return self._skip_leading(block)
         self._leading = 0
-        line = self.line = read_request_line(first, self._limits)
+        line = self.line = known_lines.get(first) or read_request_line(first, self._limits)
         usual = line.minor == 1 and line.authority is None
         if usual and section == self._known_section:
             head = self._known_head

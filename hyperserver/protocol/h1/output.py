@@ -1,6 +1,10 @@
-"""Bytes that wait for the transport."""
+"""Bytes that wait for the transport, and how the end of a body among them is marked."""
 
 from __future__ import annotations
+
+from hyperserver.protocol.events import Headers
+from hyperserver.protocol.h1 import wire
+from hyperserver.protocol.h1.wire import BY_CHUNKS, BY_NOTHING
 
 #: From here on a piece is handed out by itself instead of being copied together with others.
 LARGE = 65_536
@@ -9,15 +13,35 @@ LARGE = 65_536
 class Output:
     """A queue of pieces. What is small leaves in one write, what is large by itself."""
 
-    __slots__ = ("_output_size", "output")
+    __slots__ = ("_framing", "_output_size", "output")
 
     def __init__(self) -> None:
         self.output: list[bytes] = []
         self._output_size = 0
+        #: Of the response's body.
+        self._framing = BY_NOTHING
 
     def _write(self, data: bytes) -> None:
         self.output.append(data)
         self._output_size += len(data)
+
+    def _write_content(self, data: bytes) -> None:
+        """Bytes of a body, which must not be empty."""
+        if self._framing == BY_CHUNKS:
+            if len(data) < LARGE:
+                data = wire.chunk(data)
+            else:
+                self._write(b"%x\r\n" % len(data))
+                self._write(data)
+                data = b"\r\n"
+        self.output.append(data)
+        self._output_size += len(data)
+
+    def _write_trailers(self, headers: Headers) -> None:
+        """The end of a body, with a trailer section where there is a place for one."""
+        if self._framing == BY_CHUNKS:
+            self._write(b"0\r\n" + wire.field_lines(headers) + b"\r\n")
+            self._framing = BY_NOTHING  # the last chunk has been written
 
     def buffered(self, stream_id: int) -> int:
         """See ``HTTPConnection``: there is one stream at a time."""

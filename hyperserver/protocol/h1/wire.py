@@ -18,6 +18,13 @@ _STATUS_LINES: dict[int, bytes] = {
     code: b"HTTP/1.1 %d %s\r\n" % (code, _PHRASES.get(code, b"")) for code in range(100, 600)
 }
 
+#: Of those final responses that have content, whatever was asked by another method than HEAD.
+CONTENT_LINES = {
+    code: line
+    for code, line in _STATUS_LINES.items()
+    if code >= 200 and code != 204 and code != 304
+}
+
 #: Connection-specific fields that the server writes itself, if at all.
 _REPLACED = CONNECTION_SPECIFIC - {b"upgrade"}
 
@@ -64,9 +71,7 @@ def response_head(
         written = headers.written
         if written is None:
             written = headers.written = field_lines(headers)
-        more = defaults.more_lines
-        parts = (line, written, defaults.date_line, defaults.server_line, more, b"\r\n")
-        return b"".join(parts), BY_LENGTH, True
+        return b"".join((line, written, defaults.head_end)), BY_LENGTH, True
     date = defaults.date_line
     server = defaults.server_line
     more = defaults.more_lines

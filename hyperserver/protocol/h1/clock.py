@@ -1,0 +1,30 @@
+"""The one deadline that an HTTP/1 connection has at a time."""
+
+from __future__ import annotations
+
+
+class Clock:
+    """Times are seconds on the clock of the caller.
+
+    A deadline that begins with a command has no time to begin at: ``_pending`` holds its length
+    until the engine is next told the time (see ``interface``).
+    """
+
+    __slots__ = ()
+
+    # slots of the class that this is mixed into
+    _deadline: float | None
+    _pending: float | None
+
+    def next_timeout(self) -> float | None:
+        """See ``HTTPConnection``."""
+        return self._deadline
+
+    def _start_clock(self, seconds: float, now: float | None) -> None:
+        """Start a deadline ``seconds`` away: from ``now``, or from when we are next told."""
+        if now is None:
+            self._deadline = 0.0  # type: ignore[misc]
+            self._pending = seconds  # type: ignore[misc]
+        else:
+            self._deadline = now + seconds  # type: ignore[misc]
+            self._pending = None  # type: ignore[misc]
