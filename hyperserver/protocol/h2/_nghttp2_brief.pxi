@@ -150,6 +150,7 @@ cdef class _Brief(_Library):
         cdef bytes value
         cdef bytes date = self._defaults.date
         cdef bytes server = self._defaults.server
+        cdef list more = self._defaults.more
         self._pull()
         start = self._out.used
         known = self._sent_blocks.get(<size_t><void *>headers)
@@ -162,7 +163,11 @@ cdef class _Brief(_Library):
         ):
             self._submit_head(stream_id, NULL, 0, ends)
             return self._put_block(start, known.block)
-        if headers.steers or len(headers) > _MAX_STACK_FIELDS - 3 or not 200 <= status <= 599:
+        if (
+            headers.steers
+            or len(headers) + len(more) > _MAX_STACK_FIELDS - 3
+            or not 200 <= status <= 599
+        ):
             return False
         value = _statuses[status - 200]
         _set_field(&fields[0], b":status", value)
@@ -177,6 +182,9 @@ cdef class _Brief(_Library):
             n += 1
         if server is not None and PyBytes_GET_SIZE(server):
             _set_field(&fields[n], b"server", server)
+            n += 1
+        for name, value in more:
+            _set_field(&fields[n], name, value)
             n += 1
         self._submit_head(stream_id, fields, n, ends)
         known = self._block_since(start)
