@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Address = tuple[str, int | None]
 
+#: Of each type of scope, without TLS and with it.
+_SCHEMES = {"http": ("http", "https"), "websocket": ("ws", "wss")}
 _ASGI = {"version": ASGI_VERSION, "spec_version": HTTP_SPEC_VERSION}
 
 
@@ -64,7 +66,7 @@ class ScopeContext:
         """The client of a request, by what a trusted proxy says."""
         if self.proxy is None:
             return self.client
-        return self.proxy.origin(headers, self.client)[0]
+        return self.proxy.origin(headers, self.client).client
 
 
 def decode_path(raw: bytes) -> str:
@@ -116,7 +118,18 @@ def _fill(scope: dict[str, Any], event: RequestReceived, context: ScopeContext) 
     path = raw_path.decode()
     if "%" in path:
         path = decode_path(raw_path)
+    scope["headers"] = event.headers
     root_path = context.root_path
+    if context.proxy is not None:
+        origin = context.proxy.origin(event.headers, context.client)
+        scope["client"] = origin.client
+        if origin.scheme is not None:
+            scope["scheme"] = _SCHEMES[scope["type"]][origin.scheme == "https"]
+        if origin.prefix is not None:
+            root_path = scope["root_path"] = origin.prefix
+        if origin.host is not None:
+            others = [field for field in event.headers if field[0] != b"host"]
+            scope["headers"] = [(b"host", origin.host), *others]
     if root_path and path != root_path and not path.startswith(root_path + "/") and path != "*":
         path = root_path + path  # a proxy in front has stripped the prefix
     scope["asgi"] = _ASGI.copy()
@@ -124,12 +137,5 @@ def _fill(scope: dict[str, Any], event: RequestReceived, context: ScopeContext) 
     scope["path"] = path
     scope["raw_path"] = raw_path
     scope["query_string"] = query_string
-    scope["headers"] = event.headers
-    if context.proxy is not None:
-        scope["client"], scheme = context.proxy.origin(event.headers, context.client)
-        if scheme is not None:
-            if scope["type"] == "websocket":
-                scheme = "wss" if scheme == "https" else "ws"
-            scope["scheme"] = scheme
     if context.state is not None:
         scope["state"] = context.state.copy()
