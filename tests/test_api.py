@@ -83,9 +83,10 @@ def port_of(url: str) -> int:
     return int(match[1])
 
 
-async def connect(url: str) -> anyio.abc.SocketStream:
+async def connect(url: str, target: str = "/") -> anyio.abc.SocketStream:
     stream = await anyio.connect_tcp("127.0.0.1", port_of(url))
-    await stream.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    request = f"GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    await stream.send(request.encode())
     return stream
 
 
@@ -99,8 +100,8 @@ async def read_all(stream: anyio.abc.SocketStream) -> bytes:
             return b"".join(parts)
 
 
-async def fetch(url: str) -> bytes:
-    return await read_all(await connect(url))
+async def fetch(url: str, target: str = "/") -> bytes:
+    return await read_all(await connect(url, target))
 
 
 async def assert_refused(url: str) -> None:
@@ -415,6 +416,34 @@ def test_signal_handlers_are_not_touched(run: Callable[[Main], None]) -> None:
     run(main)
 
 
+# ---- several applications ----------------------------------------------------------------------
+
+
+mounted = Lively({"of": "the mount"})
+
+
+def test_mounts_beside_an_application_and_alone(run: Callable[[Main], None]) -> None:
+    mount = [{"path": "/api", "app": f"{__name__}:mounted"}]
+    mounted.log.clear()
+    mounted.seen.clear()
+    app = Lively()
+
+    async def main() -> None:
+        for main_app in (app, None):
+            async with anyio.create_task_group() as tasks:
+                config = {**ANYWHERE, "mount": mount}
+                (url,) = await tasks.start(hyperserver.serve, main_app, config)
+                await fetch(url)
+                assert b" 200 OK" in await fetch(url, "/api/x")
+                tasks.cancel_scope.cancel()
+
+    run(main)
+    assert app.log == ["startup", "request"]
+    assert mounted.log == ["startup", "request"] * 2
+    assert [state["of"] for state in mounted.seen] == ["the mount"] * 2
+    assert "of" not in app.seen[0]
+
+
 # ---- what can go wrong -------------------------------------------------------------------------
 
 
@@ -431,6 +460,19 @@ async def never_starts(scope: Scope, receive: Receive, send: Send) -> None:
     ("app", "config", "kind", "message"),
     [
         (refuses, {}, AppError, "the application failed to start: no database"),
+        (None, {}, AppError, "there is no application to serve: give one, or mount some"),
+        (
+            hello,
+            {"mount": [{"path": "/api", "app": f"{__name__}:refuses"}]},
+            AppError,
+            "the application at /api failed to start: no database",
+        ),
+        (
+            hello,
+            {"mount": [{"path": "/api", "app": f"{__name__}:none"}]},
+            AppError,
+            f"cannot load '{__name__}:none'",
+        ),
         (hello, {"lifespan": "on"}, AppError, "the application does not support lifespan: Assert"),
         (
             never_starts,

@@ -25,6 +25,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "protocol.events",
         "protocol.interface",
         "protocol.fields",
+        "protocol.hosts",
         "protocol.websocket",
     ),
     "config": ("errors",),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Address = tuple[str, int | None]
 
+#: Of each type of scope, without TLS and with it.
 _ASGI = {"version": ASGI_VERSION, "spec_version": HTTP_SPEC_VERSION}
 
 
@@ -64,7 +65,7 @@ class ScopeContext:
         """The client of a request, by what a trusted proxy says."""
         if self.proxy is None:
             return self.client
-        return self.proxy.origin(headers, self.client)[0]
+        return self.proxy.origin(headers, self.client).client
 
 
 def decode_path(raw: bytes) -> str:
@@ -94,7 +95,18 @@ def http_scope(
     path = raw_path.decode()
     if "%" in path:
         path = decode_path(raw_path)
+    scope["headers"] = event.headers
     root_path = context.root_path
+    if context.proxy is not None:
+        origin = context.proxy.origin(event.headers, context.client)
+        scope["client"] = origin.client
+        if origin.scheme is not None:
+            scope["scheme"] = origin.scheme
+        if origin.prefix is not None:
+            root_path = scope["root_path"] = origin.prefix
+        if origin.host is not None:
+            others = [field for field in event.headers if field[0] != b"host"]
+            scope["headers"] = [(b"host", origin.host), *others]
     if root_path and path != root_path and not path.startswith(root_path + "/") and path != "*":
         path = root_path + path  # a proxy in front has stripped the prefix
     scope["asgi"] = _ASGI.copy()
@@ -102,11 +114,6 @@ def http_scope(
     scope["path"] = path
     scope["raw_path"] = raw_path
     scope["query_string"] = query_string
-    scope["headers"] = event.headers
-    if context.proxy is not None:
-        scope["client"], scheme = context.proxy.origin(event.headers, context.client)
-        if scheme is not None:
-            scope["scheme"] = scheme
     if context.state is not None:
         scope["state"] = context.state.copy()
     return scope

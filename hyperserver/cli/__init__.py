@@ -49,7 +49,7 @@ def _serve(argv: Sequence[str], sources: Sources) -> int:
     if arguments.app in COMMANDS:
         raise UsageError(f"the command comes first: hyperserver {arguments.app} …")
     config = gather(arguments, sources)
-    if config.app is None:
+    if not config.names_application:
         raise UsageError(
             'no application: name it as "hyperserver package.module:attribute", '
             "or as `app` in hyperserver.toml or a file given with --config"

@@ -13,7 +13,7 @@ from typing import Any
 from hyperserver.cli.findings import Finding
 from hyperserver.cli.flags import build_parser, gather
 from hyperserver.config.diagnose import Place, render
-from hyperserver.config.read import dotted, problems_of
+from hyperserver.config.read import Path, dotted, problems_of
 from hyperserver.config.schema import Config
 from hyperserver.config.sources import Sources, unknown_variables
 from hyperserver.errors import AppError, ConfigError, ListenError, Mistakes
@@ -61,11 +61,31 @@ def _environment(config: Config) -> Iterator[Finding]:
         yield from _errors(error)
     if not missing:
         yield Finding("ok", f"libraries: {libraries}")
-    yield from inspect_tls(config.tls)
+    yield from inspect_tls(config.tls, server_names=config.server_names)
+    yield from _names(config)
     yield from _folders(config)
     yield from _process(config)
     yield from _application(config)
     yield from _addresses(config)
+
+
+def _names(config: Config) -> Iterator[Finding]:
+    """Hosts that nobody can ask for, and proxies that anybody can be."""
+    from hyperserver.config.http import is_address, is_among
+
+    for index, mount in enumerate(config.mount):
+        if mount.host is None or not config.server_names or is_address(mount.host):
+            continue
+        if not is_among(mount.host, config.server_names):
+            path = ("mount", index, "host")
+            what = f"`{dotted(path)}`: {mount.host} is not among `server_names`"
+            yield Finding("warning", f"{what}; no request will reach it", path)
+    if "*" in config.proxy.trust:
+        where = ("proxy", "trust", config.proxy.trust.index("*"))
+        what = '`proxy.trust`: "*" lets whoever can connect say who they are'
+        yield Finding(
+            "warning", what, where, "name the proxies, unless a firewall keeps others out"
+        )
 
 
 def _folders(config: Config) -> Iterator[Finding]:
@@ -100,18 +120,25 @@ def _process(config: Config) -> Iterator[Finding]:
 
 
 def _application(config: Config) -> Iterator[Finding]:
-    if config.app is None:
+    if not config.names_application:
         yield Finding("warning", "application: none is named, so none was imported")
-        return
+    if config.app is not None:
+        yield _imported(config.app, config.app_dir, config.factory, ("app",), "")
+    for index, mount in enumerate(config.mount):
+        directory = mount.app_dir or config.app_dir
+        path = ("mount", index, "app")
+        yield _imported(mount.app, directory, mount.factory, path, f" at {mount.place}")
+
+
+def _imported(app: str, directory: str, factory: bool, path: Path, where: str) -> Finding:
     from hyperserver.runtime.load import load_app
 
     try:
         with contextlib.redirect_stdout(sys.stderr):  # what it prints is not part of our answer
-            load_app(config.app, config.app_dir, factory=config.factory)
+            load_app(app, directory, factory=factory)
     except AppError as error:
-        yield Finding("error", str(error), ("app",), code=error.exit_code)
-    else:
-        yield Finding("ok", f"application: {config.app}")
+        return Finding("error", str(error), path, code=error.exit_code)
+    return Finding("ok", f"application: {app}{where}")
 
 
 def _addresses(config: Config) -> Iterator[Finding]:

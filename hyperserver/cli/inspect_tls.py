@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 
 from hyperserver.cli.findings import Finding
+from hyperserver.config.http import is_address, is_among
 from hyperserver.config.read import problems_of, undotted
 from hyperserver.config.schema_tls import TLS
 from hyperserver.errors import ConfigError, Mistakes
@@ -13,8 +14,11 @@ from hyperserver.runtime.certificates import inspect, read_all
 from hyperserver.runtime.tls_contexts import Selection
 
 
-def inspect_tls(tls: TLS, now: float | None = None) -> list[Finding]:
-    """Whether the files can be used, belong together, are in order and in time, and are private.
+def inspect_tls(
+    tls: TLS, now: float | None = None, server_names: tuple[str, ...] = ()
+) -> list[Finding]:
+    """Whether the files can be used, belong together, are in order and in time, and are private; and
+    whether there is a certificate for each of ``server_names``.
 
     ``now`` is in seconds since 1970.
     """
@@ -34,7 +38,17 @@ def inspect_tls(tls: TLS, now: float | None = None) -> list[Finding]:
         place = undotted(loaded.place)
         if not any(path[: len(place)] == place for path in wrong):
             findings.append(Finding("ok", f"certificate: {loaded.describe()}"))
+    made_out_to = tuple(name for loaded, _ in everyone for name in loaded.leaf.names)
+    if everyone and not wrong:
+        findings += _without_certificate(server_names, made_out_to)
     return findings
+
+
+def _without_certificate(names: tuple[str, ...], made_out_to: tuple[str, ...]) -> Iterator[Finding]:
+    for index, name in enumerate(names):
+        if not (is_address(name) or is_among(name, made_out_to)):
+            what = f"`server_names`: no certificate is made out to {name}"
+            yield Finding("warning", what, ("server_names", index))
 
 
 def _errors(mistakes: Mistakes) -> Iterator[Finding]:

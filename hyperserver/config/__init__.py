@@ -14,6 +14,7 @@ from hyperserver.config.schema import (
     Timeouts,
     WebSocket,
 )
+from hyperserver.config.schema_apps import Mount, Response
 from hyperserver.config.schema_tls import TLS, Certificate, ClientAuth
 
 __all__ = [
@@ -26,9 +27,11 @@ __all__ = [
     "Limits",
     "Listen",
     "Log",
+    "Mount",
     "Process",
     "Proxy",
     "Recycle",
+    "Response",
     "Timeouts",
     "WebSocket",
     "from_mapping",

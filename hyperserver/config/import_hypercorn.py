@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -66,6 +67,11 @@ def _level(value: str) -> str:
     return value.lower()
 
 
+def _hosts(value: list[str]) -> list[str]:
+    """Without ports, which are not looked at."""
+    return list(dict.fromkeys(re.sub(r":[0-9]+$", "", name) for name in value))
+
+
 def _protocols(value: list[str]) -> list[str]:
     known = [name for name in value if name in {"h2", "http/1.1"}]
     if known != list(value):
@@ -82,6 +88,7 @@ _MOVED: dict[str, tuple[str, Convert]] = {
     "pid_path": ("process.pid_file", _same),
     "use_reloader": ("reload", _same),
     "root_path": ("root_path", lambda path: path.rstrip("/")),
+    "server_names": ("server_names", _hosts),
     "include_date_header": ("date_header", _same),
     "include_server_header": ("server_header", _same),
     "loglevel": ("log.level", _level),
@@ -118,7 +125,6 @@ _INSTEAD = {
     "user": "listen.owner is who owns a Unix socket, process.user who the server runs as",
     "group": "listen.group is who owns a Unix socket, process.group who the server runs as",
     "max_requests_jitter": "recycle.jitter is a part of recycle.max_requests, in percent",
-    "server_names": "let the application check the host",
     "h2_max_header_list_size": "limits.request_head holds for HTTP/2 as well",
     "wsgi_max_body_size": "WSGI applications need an adapter; limits.request_body holds for all",
 }
@@ -143,7 +149,8 @@ def import_hypercorn(path: str) -> Translation:
             target, convert = _MOVED[key]
             try:
                 made = convert(value)
-                check(settings[target], made)
+                for one in made if settings[target].is_list else (made,):
+                    check(settings[target], one)
                 _set(new, target, made)
             except (TypeError, ValueError, AttributeError) as error:
                 notes.add(key, f"{value!r} cannot be translated: {error}")

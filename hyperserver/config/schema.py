@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from hyperserver.config.addresses import check_bind, check_trust
+from hyperserver.config.http import check_hosts
+from hyperserver.config.schema_apps import Mount, Response, check_mounts
 from hyperserver.config.schema_tls import TLS
 from hyperserver.config.settings import setting, tables
 from hyperserver.errors import Mistakes
@@ -316,7 +318,7 @@ class WebSocket:
 @dataclass(frozen=True, slots=True)
 class Proxy:
     """Proxies in front, whose word on their clients is taken: the address and scheme in scopes, and
-    the address in the access log.
+    the address in the access log; on demand the host and the path.
     """
 
     RELOAD: ClassVar[str] = "live"
@@ -335,6 +337,25 @@ class Proxy:
         "The other form is not looked at.",
         choices=("x-forwarded", "forwarded"),
     )
+    host: bool = setting(
+        False,
+        "Take the host from them as well (X-Forwarded-Host, or host= of Forwarded), in place of the "
+        "one in requests. Safe where they set it themselves: many pass on what clients say.",
+    )
+    prefix: bool = setting(
+        False,
+        "Take the path that they have cut off (X-Forwarded-Prefix) as `root_path`. Safe where they "
+        "set it themselves.",
+    )
+
+    def __post_init__(self) -> None:
+        mistakes = Mistakes()
+        if self.prefix and self.header == "forwarded":
+            mistakes.add('`proxy.prefix`: contradicts `proxy.header` = "forwarded", which has none')
+        for name in ("host", "prefix"):
+            if getattr(self, name) and not self.trust:
+                mistakes.add(f"`proxy.{name}`: needs `proxy.trust` beside it")
+        mistakes.raise_all()
 
 
 @dataclass(frozen=True, slots=True)
@@ -477,8 +498,21 @@ class Config:
     root_path: str = setting(
         "", 'Path prefix under which a proxy mounts the application, as in "/shop".'
     )
-    server_header: bool = setting(True, "Add a server field to responses.")
-    date_header: bool = setting(True, "Add a date field to responses.")
+    server_names: tuple[str, ...] = setting(
+        (),
+        "Hosts that are served; requests for others are answered with 421. Names, in which "
+        '"*.example.org" is any one label below; addresses and networks, for those who ask by address; '
+        '"" for requests that name no host.',
+        check=check_hosts,
+        reload="live",
+        example=("example.org", "*.example.org", "10.0.0.0/8"),
+    )
+    server_header: bool = setting(
+        True,
+        "Add a server field to responses; `response.headers` may say what is in it.",
+        reload="live",
+    )
+    date_header: bool = setting(True, "Add a date field to responses.", reload="live")
     reload: bool = setting(
         False,
         "Start anew when the code, the configuration, a template or a certificate changes. For "
@@ -495,6 +529,10 @@ class Config:
         "A listener: addresses with what is spoken there. There may be several.",
         shared=True,
     )
+    mount: tuple[Mount, ...] = tables(
+        tuple,
+        "An application for a part of the site: a path, a host, or both. There may be several.",
+    )
     process: Process = field(default_factory=Process)
     tls: TLS = field(default_factory=TLS)
     limits: Limits = field(default_factory=Limits)
@@ -503,6 +541,7 @@ class Config:
     http2: HTTP2 = field(default_factory=HTTP2)
     websocket: WebSocket = field(default_factory=WebSocket)
     proxy: Proxy = field(default_factory=Proxy)
+    response: Response = field(default_factory=Response)
     log: Log = field(default_factory=Log)
     recycle: Recycle = field(default_factory=Recycle)
 
@@ -517,4 +556,14 @@ class Config:
                     mistakes.add(f"`listen[{index}].tls`: needs `tls.certificate` and `tls.key`")
         elif not any(listen.tls for listen in self.listen):
             mistakes.add("`tls`: no listener uses it; set `tls = true` in a [[listen]]")
+        check_mounts(self.mount, self.app, self.app_dir, mistakes)
+        if not self.server_header and any(name == b"server" for name, _ in self.response.fields()):
+            mistakes.add(
+                "`response.headers`: has a server field, contradicts `server_header` = false"
+            )
         mistakes.raise_all()
+
+    @property
+    def names_application(self) -> bool:
+        """There is something to serve."""
+        return self.app is not None or bool(self.mount)

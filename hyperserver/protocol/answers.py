@@ -5,11 +5,13 @@ An answer is whole when it is given: nothing here waits, and bodies are short.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from hyperserver.protocol.events import RequestReceived
 from hyperserver.protocol.fields import ResponseFields, response_fields
+from hyperserver.protocol.hosts import HostNames, host_of
 
 #: Where an ACME server looks for the answer to its challenge (RFC 8555 §8.3).
 ACME_PATH = b"/.well-known/acme-challenge/"
@@ -49,12 +51,8 @@ def refusal(status: int, reason: str, *more: tuple[bytes, bytes]) -> Answer:
 MISDIRECTED = refusal(421, "this connection was not opened for that host; open another one")
 
 
-def host_of(authority: bytes) -> str:
-    """The host name or address in a valid authority, in lower case, without port or final dot."""
-    text = authority.decode("latin-1").lower()
-    if text[:1] == "[":
-        return text[1:].partition("]")[0]
-    return text.partition(":")[0].removesuffix(".")
+#: The same on any version of HTTP: whoever was asked for, it is nobody here.
+UNKNOWN_HOST = refusal(421, "no host of that name is served here")
 
 
 class Redirect:
@@ -77,3 +75,14 @@ class Redirect:
         base = self._targets.get(host_of(request.authority), self._default)
         location = base + (b"/" if request.target == b"*" else request.target)
         return make_answer(308, b"see " + location + b"\n", (b"location", location))
+
+
+class ServerNames:
+    """Refuses requests for other hosts than ``names`` (see ``HostNames``)."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = HostNames(names)
+
+    def answer(self, authority: bytes) -> Answer | None:
+        """None for a host of ours. There is always an authority, if only an empty one."""
+        return None if host_of(authority) in self._names else UNKNOWN_HOST

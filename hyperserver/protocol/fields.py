@@ -45,14 +45,9 @@ CONNECTION_SPECIFIC = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
 )
 
-#: Response fields that say how, not what: engines look at these only.
-RESPONSE_STEERING = CONNECTION_SPECIFIC | {
-    b"alt-svc",
-    b"content-length",
-    b"date",
-    b"server",
-    b"strict-transport-security",
-}
+#: Response fields that engines look at: those that say how, not what, and those that the server
+#: adds where an application has not (``look_out_for``).
+RESPONSE_STEERING = set(CONNECTION_SPECIFIC | {b"content-length", b"date", b"server"})
 
 #: Fields a trailer section must not carry: framing, routing, authentication, response control
 #: and content description (RFC 9110 §6.5.1).
@@ -120,6 +115,18 @@ _PLAIN, _STEERS = -1, -2
 _known_responses: dict[tuple[Iterable[bytes], ...], ResponseFields] = {}
 _MAX_KNOWN_RESPONSES = 256
 _MAX_KNOWN_RESPONSE = 32  # fields
+
+
+def look_out_for(names: Iterable[bytes]) -> None:
+    """Have engines see where an application sets one of these response fields itself.
+
+    It is never undone: to look at one more than needed costs the responses that have it a little.
+    """
+    new = set(names) - RESPONSE_STEERING
+    if new:
+        RESPONSE_STEERING.update(new)
+        _known_fields.clear()
+        _known_responses.clear()
 
 
 def is_token(value: bytes) -> bool:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hyperserver.protocol.events import Event, Headers, RequestReceived
+from hyperserver.protocol.fields import look_out_for
 
 #: Bytes of received body a stream may hold unacknowledged, and bytes of response that may wait
 #: unsent before ``send()`` waits. 64 KiB is what one read can bring.
@@ -72,8 +73,8 @@ class ResponseDefaults:
     ``date`` is refreshed by the runtime, which owns the clock; an engine only reads it. Both
     forms are kept ready: ``fields`` for HTTP/2 and ``lines`` for HTTP/1. A field that the
     application sets itself is left out of neither here: engines compare names. ``more`` are
-    those that only some listeners add (strict-transport-security, alt-svc); their names are among
-    ``fields.RESPONSE_STEERING``.
+    those that are configured (``response.headers``, hsts, alt-svc), with names in lower case, on
+    which engines look out from now on.
     """
 
     __slots__ = ("date", "date_line", "head_end", "more", "more_lines", "server", "server_line")
@@ -87,6 +88,7 @@ class ResponseDefaults:
         self.server = server
         self.server_line = b"server: " + server + b"\r\n" if server else b""
         self.more = more or []
+        look_out_for(name for name, _ in self.more)
         self.more_lines = b"".join([b"%b: %b\r\n" % field for field in self.more])
         self.date: bytes | None = None
         self.date_line = b""

@@ -12,6 +12,7 @@ from hyperserver.runtime.connection import Connection
 from hyperserver.runtime.site import Site
 
 if TYPE_CHECKING:
+    from hyperserver.asgi.proxy import ProxyTrust
     from hyperserver.config.schema import Config
     from hyperserver.runtime.backend import Transport
     from hyperserver.runtime.listeners import OpenSocket
@@ -33,12 +34,18 @@ class Acceptor:
         self._opened = opened
         self._contexts = contexts
         self.renew()
-        site = Site(opened.listen)
-        self._site = site if site.answers_anything else None
 
     def renew(self) -> None:
         """Take what the worker's configuration says now, for connections to come."""
-        self._negotiator = self._worker.negotiator(self._opened)
+        worker = self._worker
+        self._negotiator = worker.negotiator(self._opened)
+        #: For clients, and for proxies that are trusted.
+        self._site = self._make_site(None)
+        self._site_of_proxies = self._make_site(worker.proxy)
+
+    def _make_site(self, proxy: ProxyTrust | None) -> Site | None:
+        site = Site(self._opened.listen, self._worker.config.server_names, proxy)
+        return site if site.answers_anything else None
 
     @property
     def admission(self) -> Admission:
@@ -66,14 +73,16 @@ class Acceptor:
         config = worker.config
         context = ScopeContext(client, server, config.root_path, worker.state)
         proxy = worker.proxy
+        site = self._site
         if proxy is not None and proxy.trusts(client):
             context.proxy = proxy
+            site = self._site_of_proxies
         if self._contexts is None:
             engine = self._negotiator.open_cleartext(now)
             connection = Connection(worker, transport, engine, context, now)
-            connection.site = self._site
+            connection.site = site
         else:
-            session = self._secure(self._contexts, config, now)
+            session = self._secure(self._contexts, site, config, now)
             assert session.wire is not None
             context.tls = session.extension
             connection = Connection(worker, transport, session.wire, context, now)
@@ -84,11 +93,13 @@ class Acceptor:
         worker.adopt(connection)
         return connection
 
-    def _secure(self, contexts: TLSContexts, config: Config, now: float) -> TLSSession:
+    def _secure(
+        self, contexts: TLSContexts, site: Site | None, config: Config, now: float
+    ) -> TLSSession:
         from hyperserver.protocol.tls import TLSConnection
         from hyperserver.runtime.tls_session import TLSSession
 
-        session = TLSSession(contexts, self._worker.several_policies, self._site)
+        session = TLSSession(contexts, self._worker.several_policies, site)
         session.wire = TLSConnection(
             session.choose,
             self._negotiator.open_tls,

@@ -19,8 +19,8 @@ from hyperserver.errors import HyperserverError
 from hyperserver.observe.logs import logger
 from hyperserver.runtime.channel import Lower
 from hyperserver.runtime.garbage import collect_less_often
-from hyperserver.runtime.load import load_app
 from hyperserver.runtime.log_files import open_log
+from hyperserver.runtime.mounts import load_apps
 from hyperserver.runtime.serve import choose_loop
 from hyperserver.runtime.single import leave_soon
 from hyperserver.runtime.spawn import HELD, Job, inherited
@@ -47,7 +47,7 @@ def work(job: Job, channel: Lower, app: ASGIApplication | None = None) -> int:
     try:
         set_log_level(job.config, job.speaks)
         if app is None:
-            app = load_app(job.app, job.config.app_dir, factory=job.config.factory)
+            app = load_apps(job.app or None, job.config)
         backend, options = choose_loop(job.config.worker)
         collect_less_often()
         code = anyio.run(_serve, app, job, channel, backend=backend, backend_options=options)

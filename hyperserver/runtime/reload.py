@@ -14,7 +14,7 @@ from hyperserver.observe.logs import logger
 from hyperserver.runtime.log_files import check_logs
 
 #: Of a preloaded application, what cannot change any more.
-_PRELOADED = ("app", "app_dir", "factory")
+_PRELOADED = ("app", "app_dir", "factory", "mount")
 
 
 class Reloading:
@@ -33,14 +33,14 @@ class Reloading:
         """
         try:
             new = self._reread() if self._reread is not None else self.config
-            if new.app is None:
+            if not new.names_application:
                 raise ConfigError("`app`: must be set")
             check_certificates(new)
             check_logs(new.log)
             found = changes(self.config, new)
-            if new.preload and any(name in found.worker for name in _PRELOADED):
-                moved = tuple(name for name in found.worker if name in _PRELOADED)
-                rest = tuple(name for name in found.worker if name not in _PRELOADED)
+            moved = tuple(name for name in found.worker if name.partition(".")[0] in _PRELOADED)
+            if new.preload and moved:
+                rest = tuple(name for name in found.worker if name not in moved)
                 found = Changes(found.live, rest, found.restart + moved)
                 kept = {name: getattr(self.config, name) for name in _PRELOADED}
                 new = dataclasses.replace(new, **kept)

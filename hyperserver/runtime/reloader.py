@@ -136,7 +136,7 @@ class Reloader:
     def _watched(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Folders and single files."""
         named = {os.path.abspath(path) for path in named_files(self._config)}
-        return (os.path.abspath(self._config.app_dir),), tuple(sorted({*self._files, *named}))
+        return folders_of_code(self._config), tuple(sorted({*self._files, *named}))
 
     def _wait(self, wake: socket.socket) -> None:
         poller = select.poll()
@@ -184,7 +184,7 @@ class Reloader:
         config = hasty(self._config)
         argv = None
         if self._trouble:
-            config = dataclasses.replace(config, lifespan="on", dev=False, factory=False)
+            config = dataclasses.replace(config, lifespan="on", dev=False, factory=False, mount=())
             argv = ["hyperserver", self._trouble]
         job = Job(
             self._number,
@@ -269,7 +269,7 @@ class Reloader:
 
     def _take(self, new: Config) -> None:
         """Raises HyperserverError; what was in force then still is."""
-        if new.app is None:
+        if not new.names_application:
             raise ConfigError("`app`: must be set")
         if new.process != self._config.process:
             changed = dataclasses.replace(new.process, env_file=self._config.process.env_file)
@@ -300,13 +300,21 @@ def hasty(config: Config) -> Config:
     return dataclasses.replace(config, timeouts=timeouts)
 
 
+def folders_of_code(config: Config) -> tuple[str, ...]:
+    """Those that applications are imported from."""
+    folders = (config.app_dir, *(mount.app_dir for mount in config.mount))
+    return tuple(dict.fromkeys(os.path.abspath(folder) for folder in folders if folder is not None))
+
+
 def named_files(config: Config) -> Iterator[str]:
     """The files that a configuration names and that are read: certificates, variables."""
     yield from _named(config, describe(Config))
 
 
 #: Folders, and what we write ourselves.
-_NOT_READ = frozenset(("app_dir", "process.chdir", "process.pid_file", "listen.acme_webroot"))
+_NOT_READ = frozenset(
+    ("app_dir", "mount.app_dir", "process.chdir", "process.pid_file", "listen.acme_webroot")
+)
 
 
 def _named(table: Any, settings: tuple[Setting, ...]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from anyio.abc import TaskStatus
 from hyperserver.asgi.types import ASGIApplication
 from hyperserver.config.load import from_mapping, with_absolute_paths
 from hyperserver.config.schema import Config
-from hyperserver.errors import ConfigError
+from hyperserver.errors import AppError, ConfigError
 from hyperserver.observe.logs import logger
 from hyperserver.protocol.negotiate import choose_engines
 from hyperserver.runtime.garbage import collect_less_often
@@ -31,13 +31,14 @@ _OF_A_USER = {"USER", "LOGNAME", "HOME"}
 
 
 async def serve(
-    app: ASGIApplication,
+    app: ASGIApplication | None,
     config: Config | Mapping[str, Any] | None = None,
     *,
     task_status: TaskStatus[list[str]] = anyio.TASK_STATUS_IGNORED,
     shutdown_trigger: Callable[[], Awaitable[object]] | None = None,
 ) -> None:
-    """Serve ``app`` on the running asyncio or trio loop, until cancelled or triggered.
+    """Serve ``app`` on the running asyncio or trio loop, until cancelled or triggered; with it the
+    applications that the configuration mounts, or these alone where it is None.
 
     Made for ``await task_group.start(serve, app, config)`` (anyio) and ``nursery.start`` (trio),
     which return the list of URLs once connections are accepted. Cancelling ends it at once;
@@ -55,7 +56,7 @@ async def serve(
         config = from_mapping(config)
     if config.workers != 1:
         logger.warning("serve() is one worker; `workers` is for run() and the command line")
-    worker = Worker(app, config)
+    worker = Worker(_loaded(app, config), config)
     sockets = open_all(config.listen)
     try:
         async with anyio.create_task_group() as tasks:
@@ -81,7 +82,7 @@ async def _stop_after(trigger: Callable[[], Awaitable[object]], worker: Worker) 
 
 
 def run(
-    app: ASGIApplication | str,
+    app: ASGIApplication | str | None,
     config: Config | Mapping[str, Any] | None = None,
     *,
     reread: Callable[[], Config] | None = None,
@@ -90,7 +91,7 @@ def run(
     """Serve ``app`` as the whole program, until SIGINT or SIGTERM; returns the exit code.
 
     ``app`` is an application, or ``"package.module:attribute"`` of one, which several workers
-    need. Chooses the event loop that ``config.worker`` names. 0 after a clean end, 1 if requests
+    need, or None where the configuration mounts some. Chooses the event loop that ``config.worker`` names. 0 after a clean end, 1 if requests
     had to be cut off; a second signal forces the end (128 + its number). ``reread`` gives the
     configuration anew, for SIGHUP, and has it from ``files``. Raises what ``serve`` raises.
     """
@@ -125,8 +126,7 @@ def run(
         if reloads:
             from hyperserver.runtime.reloader import Reloader
 
-            assert isinstance(app, str)
-            config = replace(config, app=app)
+            config = _with_app(app, config)
             parts = (reread, files, environment, notifier)
             return Reloader(config, sockets, *parts).run()
         if supervised:
@@ -142,9 +142,10 @@ def run(
         clear()
 
 
-def _reloads(app: ASGIApplication | str, config: Config) -> bool:
+def _reloads(app: ASGIApplication | str | None, config: Config) -> bool:
     """Whether a parent is to watch files and start a server anew. Raises ConfigError."""
-    if config.reload and not isinstance(app, str):
+    by_name = app is None or isinstance(app, str)
+    if config.reload and not by_name:
         raise ConfigError(
             "`reload`: an object cannot be imported again; name the application as "
             '"package.module:attribute"'
@@ -152,16 +153,16 @@ def _reloads(app: ASGIApplication | str, config: Config) -> bool:
     if config.reload and not hasattr(os, "posix_spawn"):
         raise ConfigError("`reload`: this platform cannot hand sockets on to a fresh process")
     wanted = config.reload or config.dev
-    return wanted and isinstance(app, str) and hasattr(os, "posix_spawn")
+    return wanted and by_name and hasattr(os, "posix_spawn")
 
 
-def _is_supervised(app: ASGIApplication | str, config: Config) -> bool:
+def _is_supervised(app: ASGIApplication | str | None, config: Config) -> bool:
     """Whether there is to be a process beside those that serve. Raises ConfigError."""
     keys = ["workers"] * (config.workers != 1) + ["preload"] * config.preload
     keys += ["recycle"] * config.recycle.is_set
     if keys and not hasattr(os, "fork"):
         raise ConfigError(f"`{keys[0]}`: this platform has one worker, which is never replaced")
-    if keys and not config.preload and not isinstance(app, str):
+    if keys and not config.preload and not (app is None or isinstance(app, str)):
         raise ConfigError(
             f"`{keys[0]}`: a fresh process cannot be given an object; name the application as "
             '"package.module:attribute", or set `preload` = true'
@@ -169,16 +170,23 @@ def _is_supervised(app: ASGIApplication | str, config: Config) -> bool:
     return bool(keys)
 
 
-def _loaded(app: ASGIApplication | str, config: Config) -> ASGIApplication:
-    if not isinstance(app, str):
+def _loaded(app: ASGIApplication | str | None, config: Config) -> ASGIApplication:
+    if app is not None and not (isinstance(app, str) or config.mount):
         return app
-    from hyperserver.runtime.load import load_app
+    if app is None and not config.mount:
+        raise AppError("there is no application to serve: give one, or mount some")
+    from hyperserver.runtime.mounts import load_apps
 
-    return load_app(app, config.app_dir, factory=config.factory)
+    return load_apps(app, config)
+
+
+def _with_app(app: ASGIApplication | str | None, config: Config) -> Config:
+    """``config`` with the name that was given, by which processes import the application."""
+    return replace(config, app=app) if isinstance(app, str) else config
 
 
 def _supervise(
-    app: ASGIApplication | str,
+    app: ASGIApplication | str | None,
     config: Config,
     sockets: list[OpenSocket],
     notifier: Notifier,
@@ -187,10 +195,8 @@ def _supervise(
 ) -> int:
     from hyperserver.runtime.supervisor import Supervisor
 
-    if isinstance(app, str):
-        config = replace(config, app=app)
     return Supervisor(
-        config,
+        _with_app(app, config),
         sockets,
         app=_loaded(app, config) if config.preload else None,
         reread=reread,

@@ -1,14 +1,27 @@
-"""What a listener answers by itself: redirects to https, and the files of ACME challenges."""
+"""What a listener answers by itself: redirects to https, the files of ACME challenges, and requests
+for hosts that are not served.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import stat
+from typing import TYPE_CHECKING
 
 from hyperserver.config.schema import Listen
-from hyperserver.protocol.answers import ACME_PATH, Answer, Redirect, make_answer, refusal
+from hyperserver.protocol.answers import (
+    ACME_PATH,
+    Answer,
+    Redirect,
+    ServerNames,
+    make_answer,
+    refusal,
+)
 from hyperserver.protocol.events import RequestReceived
+
+if TYPE_CHECKING:
+    from hyperserver.asgi.proxy import ProxyTrust
 
 #: A token and nothing that could lead out of its folder (RFC 8555 §8.3).
 _TOKEN = re.compile(rb"[A-Za-z0-9_-]{1,256}")
@@ -17,21 +30,40 @@ _MAX_SIZE = 4096
 
 
 class Site:
-    """The listener's own part of its requests."""
+    """The listener's own part of its requests. Other hosts than ``server_names`` are refused, if any
+    are named.
 
-    def __init__(self, listen: Listen) -> None:
+    ``proxy`` is there for peers that are trusted: where they tell the host, that is the one which
+    applications will see.
+    """
+
+    def __init__(
+        self, listen: Listen, server_names: tuple[str, ...] = (), proxy: ProxyTrust | None = None
+    ) -> None:
         self._redirect = Redirect(listen.names) if listen.redirect else None
         self._webroot = listen.acme_webroot
+        self._names = ServerNames(server_names) if server_names else None
+        self._proxy = proxy if proxy is not None and proxy.tells_host else None
 
     @property
     def answers_anything(self) -> bool:
-        return self._redirect is not None or self._webroot is not None
+        return (self._redirect, self._webroot, self._names) != (None, None, None)
 
     def answer(self, request: RequestReceived) -> Answer | None:
-        """None for what is the application's."""
+        """None for what is the application's. Challenges and redirects come first: they are for
+        whoever comes, and the latter have names of their own.
+        """
         if request.target.startswith(ACME_PATH):
-            return None if self._webroot is None else self._challenge(self._webroot, request)
-        return None if self._redirect is None else self._redirect.answer(request)
+            if self._webroot is not None:
+                return self._challenge(self._webroot, request)
+        elif self._redirect is not None:
+            return self._redirect.answer(request)
+        if self._names is None:
+            return None
+        authority = request.authority
+        if self._proxy is not None:
+            authority = self._proxy.origin(request.headers, None).host or authority
+        return self._names.answer(authority)
 
     def _challenge(self, webroot: str, request: RequestReceived) -> Answer:
         token = request.target.removeprefix(ACME_PATH).partition(b"?")[0]

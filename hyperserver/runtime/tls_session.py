@@ -7,7 +7,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from hyperserver.observe.logs import logger
-from hyperserver.protocol.answers import MISDIRECTED, Answer, host_of
+from hyperserver.protocol.answers import MISDIRECTED, Answer
+from hyperserver.protocol.hosts import host_of
 from hyperserver.protocol.x509 import parse_certificate, pem_encode, rfc4514
 
 if TYPE_CHECKING:

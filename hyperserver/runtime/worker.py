@@ -26,7 +26,7 @@ from hyperserver.runtime.acceptor import Acceptor
 from hyperserver.runtime.admission import Admission
 from hyperserver.runtime.backend import Backend, Listener
 from hyperserver.runtime.dates import http_date
-from hyperserver.runtime.lifespan import Lifespan
+from hyperserver.runtime.lifespan import lifespan_of
 from hyperserver.runtime.log_files import open_access_log, reopen
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ class Worker:
     """Serves ``app`` on open sockets until ``stop`` is called."""
 
     def __init__(self, app: ASGIApplication, config: Config) -> None:
+        self._loaded = app
         self.app = _with_tracebacks(app) if config.dev else app
         self.backend = make_backend()
         self.engines = choose_engines(
@@ -147,7 +148,10 @@ class Worker:
         if config.proxy.trust:
             from hyperserver.asgi.proxy import ProxyTrust
 
-            self.proxy = ProxyTrust(config.proxy.trust, config.proxy.header)
+            trusted = config.proxy
+            self.proxy = ProxyTrust(
+                trusted.trust, trusted.header, host=trusted.host, prefix=trusted.prefix
+            )
         #: What handshakes may agree on.
         self.deflate = (
             DeflateOptions(websocket.compression_window, websocket.context_takeover)
@@ -178,7 +182,7 @@ class Worker:
         """
         timeouts = self.config.timeouts
         self._acceptors = [self.acceptor(opened) for opened in sockets]
-        lifespan = Lifespan(self.app, self.config.lifespan)
+        lifespan = lifespan_of(self._loaded, self.config.lifespan)
         self._refresh_date()
         failure: HyperserverError | None = None
         clean = True
@@ -312,6 +316,11 @@ class Worker:
         if listen.alt_svc is not None:
             more.append((b"alt-svc", listen.alt_svc.encode()))
         server = b"hyperserver" if self.config.server_header else None
+        for name, value in self.config.response.fields():
+            if name == b"server":
+                server = value
+            else:
+                more.append((name, value))
         self._defaults.append(ResponseDefaults(server, None, more))
         return self._defaults[-1]
 

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -211,6 +212,33 @@ def test_check_of_whom_and_what_the_process_is_to_be(capsys: Output, app: str) -
     settings = ("--process-user", str(os.geteuid()), "--process-chdir", ".")
     group = ("--process-group", str(os.getegid()))
     assert run(capsys, "check", *settings, *group)[0] == 0
+
+
+def test_check_of_mounts_and_names(
+    capsys: Output, app: str, issue: Callable[..., Certificate]
+) -> None:
+    made = issue("shop.test", "*.shop.test")
+    Path("hyperserver.toml").write_text(
+        'server_names = ["shop.test", "a.shop.test", "a.b.shop.test", "10.0.0.0/8", ""]\n'
+        '[[listen]]\nbind = ["127.0.0.1:0"]\ntls = true\n'
+        f'[[mount]]\npath = "/api"\napp = "{app}:app"\n'
+        f'[[mount]]\npath = "/b"\nhost = "b.shop.test"\napp = "{app}:broken"\n'
+        '[proxy]\ntrust = ["unix", "*"]\n'
+        f'[tls]\ncertificate = "{made.chain}"\nkey = "{made.key}"\n'
+    )
+    code, out, err = run(capsys, "check")
+    assert code == 3
+    assert f"ok: application: {app}:app at /api\n" in out
+    assert "application: none is named" not in err
+    for line in (
+        f"error: cannot load '{app}:broken': int object is not callable",
+        "`server_names`: no certificate is made out to a.b.shop.test\n --> hyperserver.toml:1:45\n",
+        "`mount[1].host`: b.shop.test is not among `server_names`",
+        "no request will reach it",
+        '`proxy.trust`: "*" lets whoever can connect say who they are\n',
+    ):
+        assert line in err
+    assert err.count("warning: ") == 3
 
 
 def test_check_as_json(capsys: Output, app: str) -> None:

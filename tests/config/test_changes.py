@@ -4,7 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from hyperserver.config import TLS, Config, Limits, Listen, Log, Process, Timeouts
+from hyperserver.config import (
+    TLS,
+    Config,
+    Limits,
+    Listen,
+    Log,
+    Mount,
+    Process,
+    Proxy,
+    Response,
+    Timeouts,
+)
 from hyperserver.config.changes import Changes, changes, without
 from hyperserver.errors import ConfigError
 
@@ -32,6 +43,25 @@ def test_each_change_is_named_by_what_it_needs() -> None:
         ("app", "process.env_file"),
         ("preload", "listen.bind", "process.umask"),
     )
+
+
+def test_mounts_need_fresh_workers() -> None:
+    old = replace(OLD, mount=(Mount("a:b", "/a"),))
+    new = replace(
+        OLD,
+        mount=(Mount("a:c", "/b"),),
+        server_names=("a.test",),
+        server_header=False,
+        response=Response(("x-a: b",)),
+        proxy=Proxy(("unix",), host=True),
+    )
+    assert changes(old, new) == Changes(
+        ("server_names", "server_header", "proxy.trust", "proxy.host", "response.headers"),
+        ("mount.app", "mount.path"),
+    )
+    assert changes(OLD, old).worker == ("mount",)
+    assert without(old, new, "restart", "worker").mount == old.mount
+    assert without(old, new, "restart").mount == new.mount
 
 
 def test_listeners_more_or_fewer_are_one_change() -> None:

@@ -52,6 +52,13 @@ alt_svc_headers = ["h3=\\":443\\"", "h3=\\":8443\\""]
 """
 
 
+def test_server_names_without_their_ports(tmp_path: Path) -> None:
+    names = '["shop.test", "shop.test:8443", "[::1]:8000"]'
+    config, translation = translate(tmp_path, f"server_names = {names}\n")
+    assert config.server_names == ("shop.test", "[::1]")
+    assert translation.notes == []
+
+
 def test_a_realistic_file(tmp_path: Path) -> None:
     config, translation = translate(tmp_path, REALISTIC)
     assert (config.app, config.workers) == ("shop.asgi:app", 4)

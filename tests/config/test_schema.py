@@ -16,6 +16,9 @@ from hyperserver.config import (
     Config,
     Limits,
     Listen,
+    Mount,
+    Proxy,
+    Response,
     Timeouts,
     schema,
 )
@@ -27,8 +30,8 @@ def tables() -> Iterator[tuple[str, type[Any]]]:
     """Each table's name in a file, with its dataclass."""
     yield "", Config
     for name, hint in get_type_hints(Config).items():
-        if name == "listen":
-            yield name, Listen
+        if name in {"listen", "mount"}:
+            yield name, {"listen": Listen, "mount": Mount}[name]
         elif dataclasses.is_dataclass(hint):
             assert isinstance(hint, type)
             yield name, hint
@@ -49,8 +52,8 @@ SETTINGS = settings()
 
 def test_every_table_is_found() -> None:
     assert [name for name, _ in tables()] == [
-        "", "listen", "process", "tls", "limits", "timeouts", "http1", "http2",
-        "websocket", "proxy", "log", "recycle",
+        "", "listen", "mount", "process", "tls", "limits", "timeouts", "http1", "http2",
+        "websocket", "proxy", "response", "log", "recycle",
     ]  # fmt: skip
 
 
@@ -83,7 +86,8 @@ def test_nothing_can_be_changed_by_accident() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().app = "other:app"  # type: ignore[misc]
     for _, cls in tables():
-        assert hash(cls()) == hash(cls())
+        if cls is not Mount:  # which needs an application
+            assert hash(cls()) == hash(cls())
 
 
 def test_two_default_configurations_are_equal() -> None:
@@ -158,6 +162,32 @@ ONE = Certificate(certificate="c.pem", key="k.pem")
         (lambda: Listen(redirect="https", names=("http://a",)), "'http://a' is not a host name"),
         (lambda: Listen(hsts=3600.0), "`listen.hsts`: needs `listen.tls` = true"),
         (lambda: Listen(alt_svc="a\nb"), "cannot stand in a field"),
+        (lambda: Proxy(host=True), "`proxy.host`: needs `proxy.trust` beside it"),
+        (lambda: Proxy(prefix=True), "`proxy.prefix`: needs `proxy.trust` beside it"),
+        (
+            lambda: Proxy(("unix",), "forwarded", prefix=True),
+            '`proxy.prefix`: contradicts `proxy.header` = "forwarded", which has none',
+        ),
+        (
+            lambda: Config(server_header=False, response=Response(("Server: shop",))),
+            "`response.headers`: has a server field, contradicts `server_header` = false",
+        ),
+        (
+            lambda: Config(mount=(Mount("a:b", "/x", "A.test"), Mount("c:d", "/x", "a.test."))),
+            "`mount[1].path`: a.test./x is that of `mount[0]` already",
+        ),
+        (
+            lambda: Config(app="a:b", mount=(Mount("c:d"),)),
+            "`mount[0].path`: contradicts `app`, which has what is left",
+        ),
+        (
+            lambda: Config(app="main:app", mount=(Mount("main:app", "/x", app_dir="other"),)),
+            "`mount[0].app`: one process has one module main",
+        ),
+        (
+            lambda: Config(mount=(Mount("m:a", "/x", app_dir="x"), Mount("m:a", "/y"))),
+            "`mount[1].app`: one process has one module m",
+        ),
     ],
 )
 def test_contradictions(build: Callable[[], object], complaint: str) -> None:
@@ -181,6 +211,19 @@ def test_contradictions_are_all_told() -> None:
 @pytest.mark.parametrize("name", ["a.test", "a.test:8443", "[::1]:443", "localhost", "192.0.2.1"])
 def test_names_that_a_redirect_may_lead_to(name: str) -> None:
     assert Listen(redirect="https", names=(name,)).names == (name,)
+
+
+def test_mounts_that_go_together() -> None:
+    mounts = (
+        Mount("main:api", "/x"),
+        Mount("main:api", "/x", "a.test"),
+        Mount("main:app", "/", "a.test"),
+        Mount("other:app", "/y", app_dir="other"),
+    )
+    assert [mount.place for mount in mounts] == ["/x", "a.test/x", "a.test/", "/y"]
+    assert Config(app="main:app", mount=mounts).names_application
+    assert Config(mount=mounts).names_application
+    assert not Config().names_application
 
 
 def test_one_certificate_is_a_list_of_one() -> None:

@@ -22,6 +22,13 @@ def plain(config: object) -> str:
 EVERYTHING = {
     "app": "shop:app", "app_dir": "/srv", "factory": True, "worker": "trio", "lifespan": "on",
     "root_path": "/shop", "server_header": False, "date_header": False,
+    "server_names": ["a.test", "*.a.test", "10.0.0.0/8", ""],
+    "mount": [
+        {"app": "api:app", "path": "/api", "host": "*.a.test", "relative": False, "app_dir": "/api"},
+        {"app": "api:make", "path": "/v2", "factory": True, "app_dir": "/api"},
+    ],
+    "proxy": {"trust": ["unix"], "host": True, "prefix": True},
+    "response": {"headers": ['x: "quoted\\"', "y: z, a"]},
     "listen": [
         {"bind": ["unix:/a b", "[::]:80"], "mode": 0o600, "backlog": 3, "protocols": ["h2"]},
         {"bind": ["x:443"], "tls": True, "hsts": "180d", "alt_svc": 'h3=":443"; ma=3600'},

@@ -67,7 +67,7 @@ def limit_files(number: int, pid: int) -> None:
 
 
 class Server:
-    """``python -m hyperserver APP`` on a free port.
+    """``python -m hyperserver APP`` on a free port; without an ``app``, those that are mounted.
 
     ``worker`` may name an engine, too ("trio+h11", "asyncio+h2"); ``config`` is the text of a file,
     which without ``bind`` names the addresses, too.
@@ -85,7 +85,8 @@ class Server:
         files: int = 0,
     ) -> None:
         worker, _, engine = worker.partition("+")
-        command = [sys.executable, "-m", "hyperserver", app, "--worker", worker]
+        command = [sys.executable, "-m", "hyperserver", *([app] if app else [])]
+        command += ["--worker", worker]
         command += ["-b", bind] if bind else []
         command += ["--http1-engine", engine] if engine in HTTP1_ENGINES else []
         command += ["--http2-engine", engine] if engine in HTTP2_ENGINES else []

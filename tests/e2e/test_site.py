@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import Certificate, MakeClientContext
 from tests.e2e.http2_client import HTTP2Client
 from tests.e2e.support import Client, Server, TLSClient, wait_until
+from tests.engines import h2_frames as h2
 
 ALT_SVC = 'h3=":443"; ma=60'
 
@@ -52,6 +53,7 @@ def site(
     tmp_path: Path,
 ) -> Iterator[Site]:
     config = f"""
+server_names = ["test"]
 [[listen]]
 bind = ["127.0.0.1:0"]
 redirect = "https"
@@ -157,3 +159,20 @@ def test_fields_of_the_listener(site: Site) -> None:
         answer = connection.response(connection.get("/hello"))
         assert answer.get(b"strict-transport-security") == b"max-age=15552000"
         assert answer.get(b"alt-svc") == ALT_SVC.encode()
+
+
+def test_other_hosts_over_tls(site: Site) -> None:
+    with site.secure() as client:
+        for host, status in (("evil.test", 421), ("Test.:8443", 200), ("", 421)):
+            ask(client, host, "/hello")
+            response = client.response()
+            assert (response.status, response.headers["alt-svc"]) == (status, ALT_SVC)
+    with HTTP2Client(site.secure("h2").tls, scheme=b"https") as connection:
+        stream_id = connection.writer.next_id
+        head = h2.head(b"GET", b"/hello", scheme=b"https", authority=b"evil.test")
+        connection.send(connection.writer.headers(stream_id, head, True))
+        assert connection.response(stream_id).status == 421
+        assert connection.fetch("/hello")
+    wait_until(
+        lambda: "refused: no host of that name" in str(site.stdout), "the access log says so"
+    )

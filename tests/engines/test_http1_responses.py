@@ -13,10 +13,12 @@ from hyperserver.protocol.events import (
     RequestReceived,
     StreamWritable,
 )
+from hyperserver.protocol.fields import response_fields
 from hyperserver.protocol.interface import HIGH_WATER, Limits, ResponseDefaults
 from hyperserver.protocol.negotiate import choose_engines, open_http1
 from tests.engines.playbook import OK, OK_CLOSE, Peer, get, post, request, sized_post
 
+DATE = b"Sun, 06 Nov 1994 08:49:37 GMT"
 LENGTH_2 = (b"content-length", b"2")
 
 
@@ -64,6 +66,35 @@ def test_more_fields_of_a_listener_unless_the_application_sets_them(engine: str)
     assert peer.take() == (
         b"HTTP/1.1 200 OK\r\nstrict-transport-security: max-age=0\r\ncontent-length: 0\r\n"
         b"server: mine\r\nalt-svc: clear\r\n\r\n"
+    )
+    peer.send(b"GET / HTTP/1.1\r\n\r\n")
+    refusal = peer.take()
+    assert refusal.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert lines in refusal
+
+
+def test_any_field_may_be_one_of_them(engine: str) -> None:
+    """Also one of which responses were sent before anybody was looking out for it."""
+    name = b"x-added-by-" + engine.encode()
+    for _ in range(3):
+        assert not response_fields([(name, b"mine"), (b"content-length", b"0")]).steers
+    defaults = ResponseDefaults(b"s", DATE, [(name, b"theirs"), (b"x-other", b"a, b")])
+    peer = Peer(engine)
+    peer.connection = open_http1(choose_engines(engine), Limits(), defaults, "https", 0.0)
+    date = b"date: " + DATE + b"\r\nserver: s\r\n"
+    for stream_id in (1, 3):
+        peer.send(get())
+        peer.start(stream_id, 200, (name, b"mine"), (b"content-length", b"0"), end=True)
+        assert peer.take() == (
+            b"HTTP/1.1 200 OK\r\n%b: mine\r\ncontent-length: 0\r\n%bx-other: a, b\r\n\r\n"
+            % (name, date)
+        )
+    peer.send(get(b"/", b"Connection: upgrade", b"Upgrade: websocket"))
+    peer.connection.accept_tunnel(5, [(b"server", b"mine"), (b"x-other", b"mine")])
+    peer.drain()
+    assert peer.take() == (
+        b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+        b"server: mine\r\nx-other: mine\r\ndate: %b\r\n%b: theirs\r\n\r\n" % (DATE, name)
     )
 
 

@@ -74,10 +74,39 @@ def test_more_fields_of_a_listener_unless_the_application_sets_them(h2_with: Ope
         peer.answer(stream_id)
         assert (peer.responses[stream_id].fields or [])[-2:] == [hsts, alt_svc]
         stream_id = peer.get()
+        peer.connection.send_response(stream_id, 200, response_fields([LENGTH_2]), b"ok")
+        peer.release(stream_id)
+        assert (peer.responses[stream_id].fields or [])[-2:] == [hsts, alt_svc]
+        stream_id = peer.get()
         own = (b"strict-transport-security", b"max-age=0")
         peer.start(stream_id, 204, own, (b"server", b"mine"), end=True)
         fields = peer.responses[stream_id].fields or []
         assert fields == [(b":status", b"204"), own, (b"server", b"mine"), alt_svc]
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_any_field_may_be_one_of_them(h2_with: Open, count: int) -> None:
+    """On whole responses, streamed ones, and where the server answers itself."""
+    more = [(b"x-added-%d" % n, b"theirs") for n in range(count)]
+    peer = h2_with(defaults=ResponseDefaults(None, None, more))
+    for _ in range(2):
+        stream_id = peer.get()
+        peer.connection.send_response(stream_id, 200, response_fields([LENGTH_2]), b"ok")
+        peer.release(stream_id)
+        assert peer.responses[stream_id].fields == [STATUS_200, LENGTH_2, *more]
+    own = (b"x-added-0", b"mine")
+    for _ in range(2):
+        stream_id = peer.get()
+        peer.connection.send_response(stream_id, 200, response_fields([own, LENGTH_2]), b"ok")
+        peer.release(stream_id)
+        assert peer.responses[stream_id].fields == [STATUS_200, own, LENGTH_2, *more[1:]]
+    stream_id = peer.get()
+    peer.start(stream_id, 204, own, (b"content-length", b"0"), end=True)
+    assert peer.responses[stream_id].fields == [(b":status", b"204"), own, *more[1:]]
+    large = (b"x-large", b"x" * 70_000)
+    stream_id = peer.open(head(b"GET", b"/", large))
+    assert peer.responses[stream_id].status == 431
+    assert more[0] in (peer.responses[stream_id].fields or [])
 
 
 @pytest.mark.parametrize("with_start", [False, True])

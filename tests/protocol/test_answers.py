@@ -2,28 +2,19 @@ from __future__ import annotations
 
 import pytest
 
-from hyperserver.protocol.answers import MISDIRECTED, Redirect, host_of, make_answer, refusal
+from hyperserver.protocol.answers import (
+    MISDIRECTED,
+    UNKNOWN_HOST,
+    Redirect,
+    ServerNames,
+    make_answer,
+    refusal,
+)
 from hyperserver.protocol.events import RequestReceived
 
 
 def request(authority: bytes, target: bytes = b"/") -> RequestReceived:
     return RequestReceived(1, "GET", target, [], "1.1", "http", authority, None, True)
-
-
-@pytest.mark.parametrize(
-    ("authority", "host"),
-    [
-        (b"", ""),
-        (b"a.test", "a.test"),
-        (b"A.Test.:80", "a.test"),
-        (b"192.0.2.1:80", "192.0.2.1"),
-        (b"[2001:DB8::1]:80", "2001:db8::1"),
-        (b"[::1]", "::1"),
-        (b"\xe4.test", "ä.test"),
-    ],
-)
-def test_the_host_in_an_authority(authority: bytes, host: str) -> None:
-    assert host_of(authority) == host
 
 
 @pytest.mark.parametrize(
@@ -66,3 +57,11 @@ def test_refusals_say_why() -> None:
     assert (answer.status, answer.reason) == (404, "no such thing")
     assert answer.body == b"404 Not Found: no such thing\n"
     assert MISDIRECTED.status == 421
+
+
+def test_other_hosts_are_refused() -> None:
+    names = ServerNames(("a.test",))
+    assert names.answer(b"A.test.:8443") is None
+    for authority in (b"b.test", b"", b"a.test.b.test", b"127.0.0.1"):
+        assert names.answer(authority) is UNKNOWN_HOST
+    assert UNKNOWN_HOST.status == 421

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperserver.config import TLS, Config, Limits, Listen, Log
+from hyperserver.config import TLS, Config, Limits, Listen, Log, Mount
 from hyperserver.errors import ConfigError
 from hyperserver.runtime.reload import Reloading
 
@@ -75,3 +75,14 @@ def test_a_preloaded_application_stays(caplog: pytest.LogCaptureFixture) -> None
     assert changes is not None
     assert (changes.worker, changes.restart) == ((), ("app",))
     assert reloading.config.app == "shop:app"
+    old = replace(old, mount=(Mount("a:b", "/a"),))
+    reloading = reading(replace(old, mount=(Mount("a:c", "/a"),), root_path="/x"), old)
+    changes = reloading.read(1)
+    assert changes is not None
+    assert (changes.worker, changes.restart) == (("root_path",), ("mount.app",))
+    assert (reloading.config.mount, reloading.config.root_path) == (old.mount, "/x")
+
+
+def test_mounts_alone_are_something_to_serve() -> None:
+    old = Config(mount=(Mount("a:b"),))
+    assert reading(old, old).read(1) is not None

@@ -3,8 +3,17 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from hyperserver.config import TLS, Certificate, ClientAuth, Config, Listen, Process, Timeouts
-from hyperserver.runtime.reloader import _forget_compiled, hasty, named_files
+from hyperserver.config import (
+    TLS,
+    Certificate,
+    ClientAuth,
+    Config,
+    Listen,
+    Mount,
+    Process,
+    Timeouts,
+)
+from hyperserver.runtime.reloader import _forget_compiled, folders_of_code, hasty, named_files
 
 
 def test_nobody_waits_for_the_end_of_a_child() -> None:
@@ -19,6 +28,7 @@ def test_nobody_waits_for_the_end_of_a_child() -> None:
 def test_all_files_that_are_read_are_watched() -> None:
     config = Config(
         app_dir="/srv",
+        mount=(Mount("api:app", "/api", app_dir="/api"), Mount("a:b", "/b")),
         listen=(Listen(tls=True, acme_webroot="/var/acme"),),
         process=Process(env_file="/env", pid_file="/pid", chdir="/srv"),
         tls=TLS(
@@ -32,6 +42,7 @@ def test_all_files_that_are_read_are_watched() -> None:
     assert set(named_files(config)) == {
         "/env", "/a.pem", "/a.key", "/b.pem", "/b.key", "/ca.pem", "/clients.pem", "/crl.pem",
     }  # fmt: skip
+    assert folders_of_code(config) == ("/srv", "/api")
 
 
 def test_bytecode_of_what_has_changed_is_forgotten(tmp_path: Path) -> None:

@@ -118,13 +118,15 @@ def informational_head(status: int, headers: Headers) -> bytes:
 
 def switching_head(headers: Headers, defaults: ResponseDefaults) -> bytes:
     """101 for a WebSocket (RFC 6455 §4.2.2)."""
+    names = {name for name, _ in headers}
     return b"".join(
         (
             status_line(101),
             b"connection: upgrade\r\nupgrade: websocket\r\n",
             field_lines(headers),
-            defaults.date_line,
-            defaults.server_line,
+            b"" if b"date" in names else defaults.date_line,
+            b"" if b"server" in names else defaults.server_line,
+            field_lines([field for field in defaults.more if field[0] not in names]),
             b"\r\n",
         )
     )

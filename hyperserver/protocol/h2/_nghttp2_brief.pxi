@@ -148,9 +148,9 @@ cdef class _Brief(_Library):
         cdef _SentBlock known
         cdef bytes name
         cdef bytes value
-        cdef list more
         cdef bytes date = self._defaults.date
         cdef bytes server = self._defaults.server
+        cdef list more = self._defaults.more
         self._pull()
         start = self._out.used
         known = self._sent_blocks.get(<size_t><void *>headers)
@@ -163,7 +163,6 @@ cdef class _Brief(_Library):
         ):
             self._submit_head(stream_id, NULL, 0, ends)
             return self._put_block(start, known.block)
-        more = <list>self._defaults.more
         if (
             headers.steers
             or len(headers) + len(more) > _MAX_STACK_FIELDS - 3

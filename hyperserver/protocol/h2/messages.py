@@ -214,12 +214,14 @@ def response_block(status: int, headers: Headers, defaults: ResponseDefaults) ->
             name = field[0]
             if name in CONNECTION_SPECIFIC or name == b"te":
                 continue
+            if status == 204 and name == b"content-length":  # RFC 9110 §8.6
+                continue
             if name == b"date":
                 date = None
             elif name == b"server":
                 server = None
             block.append(field)
-    elif status == 204 and headers.content_length is not None:  # RFC 9110 §8.6
+    elif status == 204 and headers.content_length is not None:
         block += [field for field in headers if field[0] != b"content-length"]
     else:
         block += headers
