@@ -18,6 +18,8 @@ from hyperserver.asgi.types import ASGI2Application, ASGIApplication, Receive, S
 #: Interfaces by the names that they have in the configuration, with those they have in sentences.
 INTERFACES = {"asgi3": "ASGI 3", "asgi2": "ASGI 2", "wsgi": "WSGI"}
 _ARGUMENTS = {"asgi3": 3, "asgi2": 1, "wsgi": 2}
+#: What everybody calls the first argument.
+_NAMES = ("scope", "environ")
 #: Libraries whose decorators make WSGI applications of functions with other arguments.
 _WSGI_DECORATORS = ("webob", "werkzeug")
 
@@ -78,6 +80,11 @@ def recognise(app: object) -> Style:
     if getattr(app, "_asgi_double_callable", None) is True:
         return Style("asgi2")
     arguments = _arguments(app)
+    is_guess = False
+    if arguments is not None and arguments.most == sys.maxsize:
+        # A decorator, perhaps, which may hand on what it gets, and may not.
+        arguments = _arguments(app, follow_wrapped=True)
+        is_guess = arguments is not None and arguments.first not in _NAMES
     if inspect.isclass(app):
         return _style_of_class(app, arguments)
     if is_async(app):
@@ -90,7 +97,8 @@ def recognise(app: object) -> Style:
         return Style("wsgi")
     if arguments is None:
         return Style("asgi3", certain=False)
-    return _style_of_arguments(arguments)
+    style = _style_of_arguments(arguments)
+    return style._replace(certain=False) if is_guess else style
 
 
 def _style_of_class(app: type, arguments: _Arguments | None) -> Style:
@@ -149,15 +157,17 @@ def _library(app: object) -> str:
     return str(module).partition(".")[0]
 
 
-def _arguments(app: object) -> _Arguments | None:
+def _arguments(app: object, *, follow_wrapped: bool = False) -> _Arguments | None:
     """None where nothing is known of them, as of some compiled functions. Raises ValueError."""
     try:
-        parameters = inspect.signature(cast("Callable[..., Any]", app)).parameters.values()
+        signature = inspect.signature(
+            cast("Callable[..., Any]", app), follow_wrapped=follow_wrapped
+        )
     except (TypeError, ValueError):
         return None
     least = most = 0
     first = ""
-    for parameter in parameters:
+    for parameter in signature.parameters.values():
         if parameter.kind is parameter.VAR_POSITIONAL:
             most = sys.maxsize
         elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):

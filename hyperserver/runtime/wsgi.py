@@ -33,7 +33,7 @@ _IDLE = 10.0
 #: How long a call that was cancelled may take to notice; less than the worker waits for its task.
 _PATIENCE = 0.25
 #: What a thread asks of its task, beside sending messages.
-_RECEIVE, _DONE = "receive", "done"
+_LOOK, _RECEIVE, _DONE = "look", "receive", "done"
 
 _NO_WEBSOCKETS = b"403: This application has no WebSockets\n"
 
@@ -46,14 +46,19 @@ class Threads:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._count = 0
         #: Threads that wait for work, less the work that waits.
         self._free = 0
         self._closed = False
 
-    def submit(self, work: Callable[[], None]) -> None:
+    @property
+    def are_busy(self) -> bool:
+        """Whether work would have to wait."""
+        return self._free <= 0 and self._count >= self._limit
+
+    def submit(self, work: Callable[[], object]) -> None:
         """Have a thread call ``work``, which must not raise. Raises RuntimeError if there is none."""
         with self._lock:
             self._free -= 1
@@ -163,11 +168,13 @@ class _Call:
         "_app",
         "_asked",
         "_context",
+        "_early",
         "_error",
         "_failure",
         "_is_left",
         "_is_woken",
         "_message",
+        "_must_look",
         "_receive",
         "_scope",
         "_send",
@@ -191,6 +198,10 @@ class _Call:
         self._answered.acquire()
         #: Why what was asked could not be done.
         self._error: Exception | None = None
+        #: What was received before the application asked for it.
+        self._early: Message | None = None
+        #: The call has to wait for a thread, for which its client may not.
+        self._must_look = False
         #: What the application has raised, or a message that nobody waited for.
         self._failure: BaseException | None = None
         self._started = False
@@ -204,6 +215,7 @@ class _Call:
         """Raises what the application raises."""
         self._receive = receive
         self._send = send
+        self._must_look = threads.are_busy
         threads.submit(self.run)
         try:
             await self._attend()
@@ -244,7 +256,11 @@ class _Call:
     async def _do(self, what: str | tuple[tuple[Message, ...], bool]) -> None:
         if self._is_left:
             raise ClientDisconnected
-        if isinstance(what, str):
+        if what == _LOOK:
+            with anyio.CancelScope() as scope:
+                scope.cancel()  # a message that is there comes all the same
+                self._early = await self._receive()
+        elif isinstance(what, str):
             self._message = await self._receive()
         else:
             for message in what[0]:
@@ -290,12 +306,19 @@ class _Call:
     def _run(self) -> None:
         # The context says that an event loop is running, which is true of the other thread.
         sniffio.current_async_library_cvar.set(None)
+        if self._must_look:
+            self._ask(_LOOK)
+            if self._early is not None and self._early["type"] == "http.disconnect":
+                raise ClientDisconnected
         environ = make_environ(
             self._scope, Input(self.receive), {"wsgi.errors": sys.stderr, **self._about}
         )
         call(self._app, environ, self)
 
     def receive(self) -> Message:
+        if self._early is not None:
+            message, self._early = self._early, None
+            return message
         self._ask(_RECEIVE)
         return self._message
 
