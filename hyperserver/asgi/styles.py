@@ -21,7 +21,7 @@ _ARGUMENTS = {"asgi3": 3, "asgi2": 1, "wsgi": 2}
 #: What everybody calls the first argument.
 _NAMES = ("scope", "environ")
 #: Libraries whose decorators make WSGI applications of functions with other arguments.
-_WSGI_DECORATORS = ("webob", "werkzeug")
+_WSGI_DECORATORS = ("webob", "werkzeug", "wsgiref")
 
 
 class Style(NamedTuple):

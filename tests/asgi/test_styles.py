@@ -4,6 +4,7 @@ import functools
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
+from wsgiref.validate import validator
 
 import pytest
 
@@ -216,6 +217,7 @@ CERTAIN = [
     ("wsgi", functools.partial(wsgi_after, {})),
     ("wsgi", decorated(wsgi)),
     ("wsgi", decorator_of("werkzeug.wrappers.request")),
+    ("wsgi", validator(wsgi)),
 ]
 
 
