@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+from wsgiref.types import StartResponse, WSGIEnvironment
+from wsgiref.types import WSGIApplication as TheirWSGIApplication
 from wsgiref.validate import validator
 
 import pytest
 
 from hyperserver.asgi.styles import Style, choose, recognise, single
+from hyperserver.asgi.types import Application
 
 Any3 = Callable[..., Any]
 
@@ -301,6 +304,19 @@ def test_where_one_cannot_tell_the_setting_decides(app: object, interface: str) 
 def test_frameworks_are_recognised(module: str, name: str) -> None:
     made = getattr(pytest.importorskip(module), name)(module)
     assert recognise(made) == Style("wsgi" if module == "flask" else "asgi3")
+
+
+def test_public_types_take_applications_of_every_style() -> None:
+    """What mypy checks; here it is enough that these are values."""
+
+    def by_the_library(
+        environ: WSGIEnvironment, start_response: StartResponse, /
+    ) -> Iterable[bytes]:
+        return []
+
+    theirs: TheirWSGIApplication = by_the_library
+    applications: list[Application] = [three, double, by_the_library, theirs, WSGIObject()]
+    assert len(applications) == 5
 
 
 def test_a_style_reads_as_it_is_called() -> None:
