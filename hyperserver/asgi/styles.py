@@ -57,6 +57,8 @@ def choose(app: object, interface: str) -> Style:
 
     Raises ValueError with the reason, a clause about ``app``, where it cannot be served so.
     """
+    if not callable(app):
+        raise ValueError("is not callable")
     if interface == "auto":
         return recognise(app)
     style = Style(interface)

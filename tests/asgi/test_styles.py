@@ -274,6 +274,12 @@ def test_what_is_no_application_is_told_why(app: object, reason: str | None) -> 
     assert str(caught.value).startswith(reason)
 
 
+@pytest.mark.parametrize("interface", ["auto", "asgi3", "asgi2", "wsgi"])
+def test_what_cannot_be_called_is_no_application(interface: str) -> None:
+    with pytest.raises(ValueError, match="is not callable"):
+        choose(5, interface)
+
+
 @pytest.mark.parametrize(
     ("interface", "app", "reason"),
     [

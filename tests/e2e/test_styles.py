@@ -395,6 +395,16 @@ def test_check_names_the_style(app: str, style: str) -> None:
     assert f"ok: application: {app} ({style})" in done.stdout.splitlines()
 
 
+def test_check_doubts_what_one_cannot_tell() -> None:
+    app = f"{APPS}double:anything"
+    done = command("check", app)
+    assert done.returncode == 0
+    assert f"ok: application: {app} (ASGI 3)" in done.stdout.splitlines()
+    doubt = f"cannot tell the interface of {app!r}, serving it as ASGI 3; `interface` makes it"
+    assert doubt in done.stderr
+    assert "cannot tell" not in command("check", app, "--interface", "asgi2").stderr
+
+
 def test_check_finds_the_wrong_interface() -> None:
     done = command("check", WSGI, "--interface", "asgi2")
     assert done.returncode == 3
