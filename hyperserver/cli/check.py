@@ -120,25 +120,31 @@ def _process(config: Config) -> Iterator[Finding]:
 
 
 def _application(config: Config) -> Iterator[Finding]:
+    from hyperserver.runtime.mounts import of_mount
+
     if not config.names_application:
         yield Finding("warning", "application: none is named, so none was imported")
+        return
     if config.app is not None:
-        yield _imported(config.app, config.app_dir, config.factory, ("app",), "")
+        yield from _imported(config, ("app",), "")
     for index, mount in enumerate(config.mount):
-        directory = mount.app_dir or config.app_dir
-        path = ("mount", index, "app")
-        yield _imported(mount.app, directory, mount.factory, path, f" at {mount.place}")
+        yield from _imported(of_mount(config, mount), ("mount", index, "app"), f" at {mount.place}")
 
 
-def _imported(app: str, directory: str, factory: bool, path: Path, where: str) -> Finding:
-    from hyperserver.runtime.load import load_app
+def _imported(config: Config, path: Path, where: str) -> Iterator[Finding]:
+    from hyperserver.runtime.load import doubt, load_app, style_of
 
+    assert config.app is not None
     try:
         with contextlib.redirect_stdout(sys.stderr):  # what it prints is not part of our answer
-            load_app(app, directory, factory=factory)
+            app = load_app(config.app, config.app_dir, factory=config.factory)
+        style = style_of(app, config)
     except AppError as error:
-        return Finding("error", str(error), path, code=error.exit_code)
-    return Finding("ok", f"application: {app}{where}")
+        yield Finding("error", str(error), path, code=error.exit_code)
+    else:
+        if not style.certain:
+            yield Finding("warning", doubt(app, style, config), (*path[:-1], "interface"))
+        yield Finding("ok", f"application: {config.app} ({style}){where}")
 
 
 def _addresses(config: Config) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from hyperserver.config.load import from_mapping, load_file
 from hyperserver.config.schema import (
     HTTP1,
     HTTP2,
+    WSGI,
     Config,
     Limits,
     Listen,
@@ -21,6 +22,7 @@ __all__ = [
     "HTTP1",
     "HTTP2",
     "TLS",
+    "WSGI",
     "Certificate",
     "ClientAuth",
     "Config",

@@ -44,6 +44,11 @@ class Mount:
         example="api",
     )
     factory: bool = setting(False, "The attribute is a function that returns the application.")
+    interface: str = setting(
+        "auto",
+        "How it is called, as the `interface` of `app`.",
+        choices=("auto", "asgi3", "asgi2", "wsgi"),
+    )
 
     @property
     def place(self) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hyperserver.asgi.dispatch import Dispatcher, Mounted
-from hyperserver.asgi.types import ASGIApplication, Receive, Scope, Send
+from hyperserver.asgi.types import Application, Receive, Scope, Send
 from hyperserver.config.schema import Config
-from hyperserver.runtime.load import load_app
+from hyperserver.config.schema_apps import Mount
+from hyperserver.runtime.load import adapt, load_app
 
 
-def load_apps(app: ASGIApplication | str | None, config: Config) -> ASGIApplication:
+def load_apps(app: Application | str | None, config: Config) -> Application:
     """The application that serves everything: ``app``, or what hands on to it and to the mounts.
 
     ``app`` may be one, or the name of one. Raises AppError.
@@ -19,12 +22,25 @@ def load_apps(app: ASGIApplication | str | None, config: Config) -> ASGIApplicat
     if app is not None:
         if not config.mount:
             return app
-        mounts.append(Mounted(app, "/"))
+        mounts.append(Mounted(adapt(app, config), "/"))
     for mount in config.mount:
-        loaded = load_app(mount.app, mount.app_dir or config.app_dir, factory=mount.factory)
+        own = of_mount(config, mount)
+        loaded = adapt(load_app(mount.app, own.app_dir, factory=own.factory), own)
         made = Mounted(loaded, mount.place, mount.path, mount.host, relative=mount.relative)
         mounts.append(made)
     return Dispatcher(mounts, nothing_here)
+
+
+def of_mount(config: Config, mount: Mount) -> Config:
+    """The configuration as it would be if the mount's application were the only one."""
+    return replace(
+        config,
+        app=mount.app,
+        app_dir=mount.app_dir or config.app_dir,
+        factory=mount.factory,
+        interface=mount.interface,
+        mount=(),
+    )
 
 
 _BODY = b"404 Not Found: no application is mounted here\n"

@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 from anyio.abc import TaskStatus
 
-from hyperserver.asgi.types import ASGIApplication
+from hyperserver.asgi.types import Application
 from hyperserver.config.load import from_mapping, with_absolute_paths
 from hyperserver.config.schema import Config
 from hyperserver.errors import AppError, ConfigError
@@ -31,7 +31,7 @@ _OF_A_USER = {"USER", "LOGNAME", "HOME"}
 
 
 async def serve(
-    app: ASGIApplication | None,
+    app: Application | None,
     config: Config | Mapping[str, Any] | None = None,
     *,
     task_status: TaskStatus[list[str]] = anyio.TASK_STATUS_IGNORED,
@@ -82,7 +82,7 @@ async def _stop_after(trigger: Callable[[], Awaitable[object]], worker: Worker) 
 
 
 def run(
-    app: ASGIApplication | str | None,
+    app: Application | str | None,
     config: Config | Mapping[str, Any] | None = None,
     *,
     reread: Callable[[], Config] | None = None,
@@ -142,7 +142,7 @@ def run(
         clear()
 
 
-def _reloads(app: ASGIApplication | str | None, config: Config) -> bool:
+def _reloads(app: Application | str | None, config: Config) -> bool:
     """Whether a parent is to watch files and start a server anew. Raises ConfigError."""
     by_name = app is None or isinstance(app, str)
     if config.reload and not by_name:
@@ -156,7 +156,7 @@ def _reloads(app: ASGIApplication | str | None, config: Config) -> bool:
     return wanted and by_name and hasattr(os, "posix_spawn")
 
 
-def _is_supervised(app: ASGIApplication | str | None, config: Config) -> bool:
+def _is_supervised(app: Application | str | None, config: Config) -> bool:
     """Whether there is to be a process beside those that serve. Raises ConfigError."""
     keys = ["workers"] * (config.workers != 1) + ["preload"] * config.preload
     keys += ["recycle"] * config.recycle.is_set
@@ -170,7 +170,7 @@ def _is_supervised(app: ASGIApplication | str | None, config: Config) -> bool:
     return bool(keys)
 
 
-def _loaded(app: ASGIApplication | str | None, config: Config) -> ASGIApplication:
+def _loaded(app: Application | str | None, config: Config) -> Application:
     if app is not None and not (isinstance(app, str) or config.mount):
         return app
     if app is None and not config.mount:
@@ -180,13 +180,13 @@ def _loaded(app: ASGIApplication | str | None, config: Config) -> ASGIApplicatio
     return load_apps(app, config)
 
 
-def _with_app(app: ASGIApplication | str | None, config: Config) -> Config:
+def _with_app(app: Application | str | None, config: Config) -> Config:
     """``config`` with the name that was given, by which processes import the application."""
     return replace(config, app=app) if isinstance(app, str) else config
 
 
 def _supervise(
-    app: ASGIApplication | str | None,
+    app: Application | str | None,
     config: Config,
     sockets: list[OpenSocket],
     notifier: Notifier,

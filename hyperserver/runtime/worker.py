@@ -27,13 +27,14 @@ from hyperserver.runtime.admission import Admission
 from hyperserver.runtime.backend import Backend, Listener
 from hyperserver.runtime.dates import http_date
 from hyperserver.runtime.lifespan import lifespan_of
+from hyperserver.runtime.load import adapt
 from hyperserver.runtime.log_files import open_access_log, reopen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hyperserver.asgi.proxy import ProxyTrust
-    from hyperserver.asgi.types import ASGIApplication
+    from hyperserver.asgi.types import Application, ASGIApplication
     from hyperserver.config.schema import Config, Listen
     from hyperserver.observe.access_log import AccessLog
     from hyperserver.protocol.answers import Answer
@@ -75,11 +76,11 @@ def _with_tracebacks(app: ASGIApplication) -> ASGIApplication:
 
 
 class Worker:
-    """Serves ``app`` on open sockets until ``stop`` is called."""
+    """Serves ``app`` on open sockets until ``stop`` is called. Raises AppError if it cannot."""
 
-    def __init__(self, app: ASGIApplication, config: Config) -> None:
-        self._loaded = app
-        self.app = _with_tracebacks(app) if config.dev else app
+    def __init__(self, app: Application, config: Config) -> None:
+        self._adapted = adapt(app, config)
+        self.app = _with_tracebacks(self._adapted) if config.dev else self._adapted
         self.backend = make_backend()
         self.engines = choose_engines(
             config.http1.engine, config.http2.engine, config.websocket.engine
@@ -182,7 +183,7 @@ class Worker:
         """
         timeouts = self.config.timeouts
         self._acceptors = [self.acceptor(opened) for opened in sockets]
-        lifespan = lifespan_of(self._loaded, self.config.lifespan)
+        lifespan = lifespan_of(self._adapted, self.config.lifespan)
         self._refresh_date()
         failure: HyperserverError | None = None
         clean = True

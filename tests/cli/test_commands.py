@@ -155,7 +155,7 @@ def test_check_of_what_init_writes_for_development(capsys: Output, app: str) -> 
         libraries,
     )
     assert rest == [
-        f"ok: application: {app}:app",
+        f"ok: application: {app}:app (ASGI 3)",
         "ok: address: 127.0.0.1:0",
     ]
     assert err == "imported\n"

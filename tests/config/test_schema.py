@@ -53,7 +53,7 @@ SETTINGS = settings()
 def test_every_table_is_found() -> None:
     assert [name for name, _ in tables()] == [
         "", "listen", "mount", "process", "tls", "limits", "timeouts", "http1", "http2",
-        "websocket", "proxy", "response", "log", "recycle",
+        "websocket", "proxy", "response", "wsgi", "log", "recycle",
     ]  # fmt: skip
 
 
