@@ -144,7 +144,7 @@ def _imported(config: Config, path: Path, where: str) -> Iterator[Finding]:
     else:
         if not style.certain:
             yield Finding("warning", doubt(app, style, config), (*path[:-1], "interface"))
-        yield Finding("ok", f"application: {config.app} ({style}){where}")
+        yield Finding("ok", f"application: {config.app}{where} ({style})")
 
 
 def _addresses(config: Config) -> Iterator[Finding]:

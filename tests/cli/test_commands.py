@@ -228,7 +228,7 @@ def test_check_of_mounts_and_names(
     )
     code, out, err = run(capsys, "check")
     assert code == 3
-    assert f"ok: application: {app}:app at /api\n" in out
+    assert f"ok: application: {app}:app at /api (ASGI 3)\n" in out
     assert "application: none is named" not in err
     for line in (
         f"error: cannot load '{app}:broken': int object is not callable",

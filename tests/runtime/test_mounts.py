@@ -12,6 +12,7 @@ import pytest
 from hyperserver.asgi.dispatch import Dispatcher
 from hyperserver.config import Config, Mount
 from hyperserver.errors import AppError
+from hyperserver.runtime.load import adapt
 from hyperserver.runtime.mounts import load_apps, nothing_here
 
 
@@ -49,6 +50,27 @@ def test_mounts_of_every_kind(folder: str) -> None:
     alone = load_apps(None, config)
     assert isinstance(alone, Dispatcher)
     assert [m.name for m in alone.mounts] == ["/api", "a.test/"]
+
+
+def test_each_is_served_in_its_own_style(folder: str) -> None:
+    """Whatever ``interface`` says of the main application."""
+    (Path(folder) / "mounted_api.py").write_text(
+        "def old(environ, start_response): return []\nasync def app(scope, receive, send): ...\n"
+    )
+    config = Config(
+        interface="asgi3",
+        mount=(
+            Mount("mounted_api:old", "/old", app_dir=folder),
+            Mount("mounted_api:app", "/new", app_dir=folder, interface="asgi3"),
+        ),
+    )
+    dispatcher = load_apps(main, config)
+    assert isinstance(dispatcher, Dispatcher)
+    assert [type(m.app).__name__ for m in dispatcher.mounts] == ["function", "WSGI", "function"]
+    assert adapt(dispatcher, config) is dispatcher
+    wrong = Config(mount=(Mount("mounted_api:old", "/", app_dir=folder, interface="asgi2"),))
+    with pytest.raises(AppError, match=r"'mounted_api:old'.*`interface` = \"asgi2\" is not for it"):
+        load_apps(None, wrong)
 
 
 def test_what_cannot_be_loaded_is_named(folder: str) -> None:
