@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from hyperserver.config.addresses import check_bind, check_trust
-from hyperserver.config.http import check_hosts
+from hyperserver.config.http import check_hosts, check_path
 from hyperserver.config.schema_apps import Mount, Response, check_mounts
 from hyperserver.config.schema_tls import TLS
 from hyperserver.config.settings import setting, tables
@@ -98,6 +98,13 @@ class Listen:
         "Folder in which certbot or lego put answers to ACME challenges, to be served here.",
         unit="path",
         example="/var/lib/acme",
+    )
+    health: str | None = setting(
+        None,
+        "Path that the server answers by itself, for load balancers, whatever host they ask: 200 while "
+        "it serves, 503 from the moment that it is told to stop (see `timeouts.shutdown_delay`).",
+        check=check_path,
+        example="/healthz",
     )
 
     def __post_init__(self) -> None:

@@ -40,6 +40,10 @@ def make_answer(
     return Answer(status, headers, body, reason)
 
 
+SERVING = make_answer(200, b"serving\n", (b"cache-control", b"no-store"))
+STOPPING = make_answer(503, b"stopping\n", (b"cache-control", b"no-store"))
+
+
 def refusal(status: int, reason: str, *more: tuple[bytes, bytes]) -> Answer:
     """One that says in a line why there is no other."""
     text = f"{status} {HTTPStatus(status).phrase}: {reason}\n"

@@ -44,7 +44,9 @@ class Acceptor:
         self._site_of_proxies = self._make_site(worker.proxy)
 
     def _make_site(self, proxy: ProxyTrust | None) -> Site | None:
-        site = Site(self._opened.listen, self._worker.config.server_names, proxy)
+        worker = self._worker
+        names = worker.config.server_names
+        site = Site(self._opened.listen, names, proxy, lambda: worker.is_leaving)
         return site if site.answers_anything else None
 
     @property

@@ -155,6 +155,8 @@ class _Life:
             worker.stop(rolling=bool(arguments[0]))
         elif order == "force":
             worker.force()
+        elif order == "leaving":
+            worker.is_leaving = True
         elif order == "reopen":
             worker.reopen_logs()
         elif order == "apply":

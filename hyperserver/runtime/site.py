@@ -1,5 +1,5 @@
-"""What a listener answers by itself: redirects to https, the files of ACME challenges, and requests
-for hosts that are not served.
+"""What a listener answers by itself: how the server is, redirects to https, the files of ACME
+challenges, and requests for hosts that are not served.
 """
 
 from __future__ import annotations
@@ -7,11 +7,15 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from hyperserver.config.schema import Listen
 from hyperserver.protocol.answers import (
     ACME_PATH,
+    SERVING,
+    STOPPING,
     Answer,
     Redirect,
     ServerNames,
@@ -34,12 +38,18 @@ class Site:
     are named.
 
     ``proxy`` is there for peers that are trusted: where they tell the host, that is the one which
-    applications will see.
+    applications will see. ``leaves`` tells whether the server is to stop.
     """
 
     def __init__(
-        self, listen: Listen, server_names: tuple[str, ...] = (), proxy: ProxyTrust | None = None
+        self,
+        listen: Listen,
+        server_names: tuple[str, ...] = (),
+        proxy: ProxyTrust | None = None,
+        leaves: Callable[[], bool] = bool,
     ) -> None:
+        self._health = None if listen.health is None else quote(listen.health).encode()
+        self._leaves = leaves
         self._redirect = Redirect(listen.names) if listen.redirect else None
         self._webroot = listen.acme_webroot
         self._names = ServerNames(server_names) if server_names else None
@@ -47,12 +57,15 @@ class Site:
 
     @property
     def answers_anything(self) -> bool:
-        return (self._redirect, self._webroot, self._names) != (None, None, None)
+        own = (self._health, self._redirect, self._webroot, self._names)
+        return any(one is not None for one in own)
 
     def answer(self, request: RequestReceived) -> Answer | None:
-        """None for what is the application's. Challenges and redirects come first: they are for
-        whoever comes, and the latter have names of their own.
+        """None for what is the application's. What is for whoever comes is first, and redirects have
+        names of their own.
         """
+        if self._health is not None and request.target.partition(b"?")[0] == self._health:
+            return STOPPING if self._leaves() else SERVING
         if request.target.startswith(ACME_PATH):
             if self._webroot is not None:
                 return self._challenge(self._webroot, request)

@@ -344,6 +344,8 @@ class Supervisor:
             logger.info("%s: finishing what is in flight", name)
             self._notifier.stopping()
             self._stop_at = now + self._reloading.config.timeouts.shutdown_delay
+            for process in self._processes.values():
+                process.channel.order("leaving")
 
     def _resize(self, count: int, now: float) -> None:
         self._fleet.resize(count, now)

@@ -99,6 +99,8 @@ class Worker:
         self._forced = anyio.Event()
         self._idle = anyio.Event()
         self._delay = 0.0
+        #: The server is to stop, though it may go on for a while (see ``timeouts.shutdown_delay``).
+        self.is_leaving = False
         #: Nothing new is to begin.
         self.is_draining = False
         #: Nothing new can come any more.
@@ -245,6 +247,7 @@ class Worker:
         grace = self.config.timeouts.disconnect_grace
         self.grace = grace if rolling else min(STOP_GRACE, grace)
         self._delay = delay
+        self.is_leaving = self.is_leaving or not rolling
         self._stopping.set()
         if self.is_draining and not rolling:
             for connection in list(self._connections):

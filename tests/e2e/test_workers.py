@@ -272,13 +272,24 @@ def test_a_second_signal_forces(one_fleet: Callable[..., Fleet]) -> None:
         assert ends_within(server, 1.5) == 128 + signal.SIGTERM
 
 
-def test_the_stop_can_be_delayed(one_fleet: Callable[..., Fleet]) -> None:
-    server = one_fleet("--timeouts-shutdown-delay", "700ms")
-    server.signal()
-    server.wait_log("finishing what is in flight")
-    assert server.get("/").status == 200
-    assert server.wait() == 0
-    assert time.monotonic() - server.signalled_at > 0.6
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_stop_can_be_delayed(tmp_path: Path, count: int) -> None:
+    """So that load balancers, which ask for it, learn of it in time."""
+    options = (
+        "-w",
+        str(count),
+        "--listen-health",
+        "/healthz",
+        "--timeouts-shutdown-delay",
+        "700ms",
+    )
+    with Server(APP, "asyncio", *options, config=CONFIG, folder=tmp_path) as server:
+        assert server.get("/healthz").status == 200
+        server.signal()
+        wait_until(lambda: server.get("/healthz").status == 503, "its health tells")
+        assert server.get("/").status == 200
+        assert server.wait() == 0
+        assert time.monotonic() - server.signalled_at > 0.6
 
 
 def test_requests_that_begin_during_the_drain_are_told_as_well(worker: str, tmp_path: Path) -> None:

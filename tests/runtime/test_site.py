@@ -30,6 +30,18 @@ def test_a_listener_that_answers_nothing() -> None:
     assert status(Site(Listen()), b"any.test") is None
 
 
+def test_the_health_of_the_server_is_told_to_whoever_asks() -> None:
+    leaves = False
+    listen = Listen(health="/healthz", redirect="https", names=("shop.test",))
+    site = Site(listen, NAMES, None, lambda: leaves)
+    assert site.answers_anything
+    for target in (b"/healthz", b"/healthz?deep"):
+        assert status(site, b"127.0.0.1", target) == 200
+    assert status(site, b"shop.test", b"/healthz/") == 308
+    leaves = True
+    assert status(site, b"127.0.0.1", b"/healthz") == 503
+
+
 @pytest.mark.parametrize(
     ("authority", "expected"),
     [
