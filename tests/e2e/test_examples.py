@@ -77,6 +77,25 @@ def test_denial(server_for: ServerFor) -> None:
     assert response.body == b'{"error": "a token is needed", "see": "/login"}'
 
 
+@pytest.mark.parametrize("http2", [False, True])
+def test_pathsend(server_for: ServerFor, http2: bool) -> None:
+    url = server_for("examples.pathsend:app", "asyncio").url
+    content = (EXAMPLES / "pathsend.py").read_bytes()
+    with httpx.Client(http1=not http2, http2=http2, base_url=url, trust_env=False) as client:
+        response = client.get("/pathsend.py")
+        assert (response.status_code, response.content) == (200, content)
+        assert response.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
+        assert client.head("/pathsend.py").headers["content-length"] == str(len(content))
+        some = client.get("/pathsend.py", headers={"range": "bytes=10-99"})
+        assert (some.status_code, some.content) == (206, content[10:100])
+        assert some.headers["content-range"] == f"bytes 10-99/{len(content)}"
+        assert client.get("/pathsend.py", headers={"range": "bytes=99999-"}).status_code == 200
+        late = client.get("/pathsend.py", headers={"range": "bytes=99999-100000"})
+        assert late.status_code == 416
+        for other in ("/missing.py", "/", "/../README.md", "/%2e%2e/setup.py", "/deploy"):
+            assert client.get(other).status_code == 404
+
+
 @needs("openssl", "sh")
 def test_mtls(tmp_path: Path) -> None:
     """With the certificates that its commands make."""
