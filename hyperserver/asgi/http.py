@@ -16,7 +16,7 @@ no longer be made right: then the stream is reset as well.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from hyperserver.asgi.types import Message
@@ -25,10 +25,24 @@ from hyperserver.protocol import fields
 from hyperserver.protocol.events import Headers, RequestReceived
 from hyperserver.protocol.interface import HTTPConnection
 
+if TYPE_CHECKING:
+    from hyperserver.asgi.files import FilePart
+
 #: All that a request target may hold (RFC 3986 §3.3, §3.4) but letters and digits.
 _PATH_AS_IT_IS = "/?%!$&'()*+,;=:@-._~[]|"
 
-_START, _HELD, _BODY, _TRAILERS, _COMPLETE = range(5)
+#: ``FILE`` is ``files.FileCycle``'s. What comes from ``COMPLETE`` on is not taken (now).
+START, HELD, BODY, TRAILERS, COMPLETE, FILE = range(6)
+
+#: Messages that are known, and offered where they work.
+EXTENSIONS = frozenset(
+    (
+        "http.response.early_hint",
+        "http.response.pathsend",
+        "http.response.push",
+        "http.response.zerocopysend",
+    )
+)
 
 _ERROR_BODY = b"500: Internal Server Error\n"
 _ERROR_HEADERS = fields.response_fields(
@@ -37,6 +51,13 @@ _ERROR_HEADERS = fields.response_fields(
         (b"content-length", b"%d" % len(_ERROR_BODY)),
     ]
 )
+
+
+def may_push(request: RequestReceived) -> bool:
+    """Whether a push may be promised along with the response (RFC 9113 §8.4): the stream must be
+    the client's own.
+    """
+    return request.http_version == "2" and request.stream_id & 1 == 1
 
 
 class HTTPCycle:
@@ -53,6 +74,7 @@ class HTTPCycle:
         "_engine",
         "_headers",
         "_input_closed",
+        "_part",
         "_pieces",
         "_state",
         "_trailer_fields",
@@ -69,6 +91,8 @@ class HTTPCycle:
     _headers: fields.ResponseFields
     _wants_trailers: bool
     _trailer_fields: Headers
+    # in FILE only
+    _part: FilePart
 
     def __init__(self, engine: HTTPConnection, request: RequestReceived) -> None:
         self._engine = engine
@@ -78,7 +102,7 @@ class HTTPCycle:
         self.gone = False
         self.status = 0
         self.bytes_sent = 0
-        self._state = _START
+        self._state = START
         self._input_closed = False
         self._ended = False  # the final http.request has been handed out
         self.request_complete = request.end_stream
@@ -113,7 +137,7 @@ class HTTPCycle:
     @property
     def complete(self) -> bool:
         """The application has sent its whole response."""
-        return self._state == _COMPLETE
+        return self._state == COMPLETE
 
     @property
     def note(self) -> str:
@@ -127,7 +151,7 @@ class HTTPCycle:
 
     def next_message(self) -> dict[str, Any] | None:
         """The next message, or None if there is none yet."""
-        if self.gone or self._state == _COMPLETE:
+        if self.gone or self._state == COMPLETE:
             return {"type": "http.disconnect"}
         if not self._ended:
             pieces = self._pieces
@@ -160,13 +184,18 @@ class HTTPCycle:
                 self._engine.send_informational(self.stream_id, 100, [])
                 return
 
-    def take(self, message: Message) -> bool:
+    def take(self, message: Message) -> bool | FilePart:
         """Take one message; whether it made the engine do anything.
 
+        Not taken is what comes while a file is being sent, and what asks for one: the answer is
+        the file, which the caller has to send (see ``files``).
+
         Raises ClientDisconnected once the client is gone, LocalProtocolError for a message
-        that is malformed, unknown or out of order.
+        that is malformed, unknown, not offered or out of order.
         """
-        if self._state == _COMPLETE:
+        if self._state >= COMPLETE:
+            if self._state == FILE:
+                return self._part
             return False  # "any further messages on the channel will be ignored"
         if self.gone:
             raise ClientDisconnected
@@ -178,18 +207,27 @@ class HTTPCycle:
             self._send_body(message)
         elif kind == "http.response.trailers":
             self._send_trailers(message)
-        elif kind == "http.response.early_hint":
-            self._send_early_hint(message)
-        elif kind == "http.response.push":
-            self._send_push(message)
-        elif kind is None:
-            raise LocalProtocolError("an ASGI message needs a 'type'")
         else:
-            raise LocalProtocolError(f"unknown ASGI message type {kind!r} in an http scope")
+            return self.take_extension(kind, message)
         return True
 
+    def take_extension(self, kind: object, message: Message) -> bool | FilePart:
+        if kind == "http.response.early_hint" and self.request.http_version != "1.0":
+            self._send_early_hint(message)
+            return True
+        if kind == "http.response.push" and self.has_push:
+            self._send_push(message)
+            return True
+        if kind is None:
+            raise LocalProtocolError("an ASGI message needs a 'type'")
+        if isinstance(kind, str) and kind in EXTENSIONS:
+            raise LocalProtocolError(
+                f"{kind!r} was not offered: it is not in scope['extensions'] of this request"
+            )
+        raise LocalProtocolError(f"unknown ASGI message type {kind!r} in an http scope")
+
     def _send_start(self, message: Message) -> None:
-        if self._state != _START:
+        if self._state != START:
             raise LocalProtocolError("http.response.start was sent already")
         status = message.get("status")
         if type(status) is not int:
@@ -202,8 +240,9 @@ class HTTPCycle:
             raise LocalProtocolError(f"{status} is not the status of a final response")
         self._headers = fields.response_fields(message.get("headers") or ())
         self.status = status
-        self._wants_trailers = message.get("trailers", False)
-        self._state = _HELD
+        # to HTTP/1.0, where they are not offered, a key like any other that is unknown
+        self._wants_trailers = message.get("trailers", False) and self.request.http_version != "1.0"
+        self._state = HELD
 
     def _send_body(self, message: Message) -> None:
         body = message.get("body", b"")
@@ -215,10 +254,10 @@ class HTTPCycle:
             body = bytes(body)
         more_body = message.get("more_body", False)
         state = self._state
-        if state != _HELD and state != _BODY:
+        if state != HELD and state != BODY:
             raise LocalProtocolError(
                 "http.response.body before http.response.start"
-                if state == _START
+                if state == START
                 else "http.response.body after the last one"
             )
         length = self._headers.content_length
@@ -226,30 +265,30 @@ class HTTPCycle:
         if length is not None and sent != length:
             self._check_length(length, sent, more_body)
         ends = not more_body and not self._wants_trailers
-        if state == _HELD:
+        if state == HELD:
             if ends:
                 if length is None:
-                    self._add_content_length(body)
-                self._state = _COMPLETE
+                    self._add_content_length(len(body))
+                self._state = COMPLETE
                 self.bytes_sent = sent
                 self._engine.send_response(self.stream_id, self.status, self._headers, body)
                 return
-            self._state = _BODY
+            self._state = BODY
             self._engine.send_headers(self.stream_id, self.status, self._headers)
         if body or ends:
             self._engine.send_data(self.stream_id, body, ends)
             self.bytes_sent = sent
         if ends:
-            self._state = _COMPLETE
+            self._state = COMPLETE
         elif not more_body:
-            self._state = _TRAILERS
+            self._state = TRAILERS
             self._trailer_fields = []
 
     def _check_length(self, length: int, sent: int, more_body: bool) -> None:
         """A body that is not as long as its Content-Length says (RFC 9112 §6.3, RFC 9113 §8.1.1)."""
         if (sent < length and more_body) or not self._has_content():
             return  # for a HEAD, whatever the application sends
-        if self._state == _BODY:
+        if self._state == BODY:
             self.gone = True
             self._engine.reset_stream(self.stream_id, "wrong content length")
         which = "longer" if sent > length else "shorter"
@@ -258,13 +297,13 @@ class HTTPCycle:
     def _has_content(self) -> bool:
         return self.request.method != "HEAD" and self.status != 204 and self.status != 304
 
-    def _add_content_length(self, body: bytes) -> None:
+    def _add_content_length(self, size: int) -> None:
         """The body is whole: say how long it is, as a GET would have been told for a HEAD."""
-        if self.status != 204 and self.status != 304 and (body or self.request.method != "HEAD"):
-            self._headers = self._headers.with_content_length(len(body))
+        if self.status != 204 and self.status != 304 and (size or self.request.method != "HEAD"):
+            self._headers = self._headers.with_content_length(size)
 
     def _send_trailers(self, message: Message) -> None:
-        if self._state != _TRAILERS:
+        if self._state != TRAILERS:
             raise LocalProtocolError(
                 "http.response.trailers must follow the last body of a response "
                 "that was started with trailers: True"
@@ -276,16 +315,21 @@ class HTTPCycle:
             name == b"te" and b"trailers" in fields.tokens(value)
             for name, value in self.request.headers
         )
-        self._state = _COMPLETE
+        self._state = COMPLETE
         self._engine.send_trailers(self.stream_id, self._trailer_fields if wanted else [])
 
     def _send_early_hint(self, message: Message) -> None:
         """103 before the final head (RFC 8297); also before the start, as frameworks send it."""
-        if self._state > _HELD:
+        if self._state > HELD:
             return
         links = fields.response_fields((b"link", link) for link in message.get("links") or ())
         if links:
             self._engine.send_informational(self.stream_id, 103, links)
+
+    @property
+    def has_push(self) -> bool:
+        """``http.response.push`` was offered. A client may have come to want none since."""
+        return may_push(self.request)
 
     def _send_push(self, message: Message) -> None:
         """Promise a request; a client that takes none gets none, and the application never knows."""
@@ -304,14 +348,14 @@ class HTTPCycle:
         A 500 if no head has gone out, else a reset, so that the client can tell a cut
         response from a whole one. Returns whether the response had been complete.
         """
-        if self._state == _COMPLETE:
+        if self._state == COMPLETE:
             return True
         if not self.gone:
-            if self._state <= _HELD:
+            if self._state <= HELD:
                 self.status = 500
                 self._engine.send_response(self.stream_id, 500, _ERROR_HEADERS, _ERROR_BODY)
                 self.bytes_sent = len(_ERROR_BODY)
             else:
                 self._engine.reset_stream(self.stream_id, "application error")
-        self._state = _COMPLETE
+        self._state = COMPLETE
         return False

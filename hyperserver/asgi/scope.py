@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
+from hyperserver.asgi.http import may_push
 from hyperserver.asgi.types import ASGI_VERSION, HTTP_SPEC_VERSION
 from hyperserver.protocol.events import Headers, RequestReceived
 
@@ -25,9 +26,21 @@ class ScopeContext:
     ``(socket path, None)``. ``state`` is the lifespan's namespace, None where there is none.
     ``tls`` gives the value of the extension of that name, None on a connection without TLS.
     ``proxy`` is asked for the client of each request, None where the peer is not trusted.
+    ``zero_copy`` says that the socket takes files past an HTTP/1 engine, ``offered_push`` that some
+    request has been offered to push.
     """
 
-    __slots__ = ("client", "proxy", "root_path", "server", "state", "template", "tls")
+    __slots__ = (
+        "client",
+        "offered_push",
+        "proxy",
+        "root_path",
+        "server",
+        "state",
+        "template",
+        "tls",
+        "zero_copy",
+    )
 
     def __init__(
         self,
@@ -44,6 +57,8 @@ class ScopeContext:
         self.state = state
         self.tls = tls
         self.proxy = proxy
+        self.zero_copy = False
+        self.offered_push = False
         #: Copying a dict and setting half of its keys is quicker than building it.
         self.template: dict[str, Any] = {
             "type": "http",
@@ -82,15 +97,24 @@ def http_scope(
     scope = context.template.copy()
     scope["method"] = event.method
     scope["scheme"] = event.scheme
-    scope["extensions"] = (
-        {}
-        if event.http_version == "1.0"
-        else {"http.response.early_hint": {}, "http.response.trailers": {}}
+    version = event.http_version
+    offer: dict[str, Any] = {}  # one for all, but this request's alone
+    scope["extensions"] = extensions = (
+        {"http.response.pathsend": offer}
+        if version == "1.0"
+        else {
+            "http.response.early_hint": offer,
+            "http.response.pathsend": offer,
+            "http.response.trailers": offer,
+        }
     )
-    if can_push:
-        scope["extensions"]["http.response.push"] = {}
+    if context.zero_copy and version != "2":
+        extensions["http.response.zerocopysend"] = offer
+    if can_push and may_push(event):
+        extensions["http.response.push"] = offer
+        context.offered_push = True
     if context.tls is not None:
-        scope["extensions"]["tls"] = context.tls()
+        extensions["tls"] = context.tls()
     raw_path, _, query_string = event.target.partition(b"?")
     path = raw_path.decode()
     if "%" in path:

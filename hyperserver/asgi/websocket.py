@@ -282,7 +282,7 @@ class WebSocketCycle:
         answered = denial.take({**message, "type": "http.response.body"})
         if denial.complete:
             self._state = _ENDED
-        return answered
+        return answered is True  # nothing that it takes is a file
 
     def _payload(self, message: Message) -> str | bytes:
         """What a ``websocket.send`` says. Raises LocalProtocolError."""

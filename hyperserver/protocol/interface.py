@@ -220,6 +220,15 @@ class ByteConnection(HTTPConnection, Protocol):
         """Take bytes to write; call until it returns b"" (a large body is handed out alone)."""
 
 
+class DirectConnection(ByteConnection, Protocol):
+    """An engine whose body bytes need not pass through it."""
+
+    def send_around(self, stream_id: int, n: int) -> None:
+        """The caller writes the next ``n`` bytes of the body to the transport by itself, once the
+        output so far has been written; with 0, it has done so. Nothing else may be sent in between.
+        """
+
+
 class Successor(Protocol):
     """To whom an engine can give its connection over: it reports ``ProtocolSwitched`` then.
 

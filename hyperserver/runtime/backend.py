@@ -6,6 +6,7 @@ each event loop has one short file of its own: ``transport_asyncio`` and ``trans
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from collections.abc import Awaitable, Callable
@@ -33,6 +34,10 @@ class Transport(Protocol):
 
     #: More was written than the socket takes; do not write until ``writable`` is called.
     congested: bool
+    #: Others may write to the socket: see ``lend``.
+    can_lend: bool
+    #: Bytes, or 1 for any number, that wait for the socket somewhere else. For ``unsent``.
+    held: int
 
     def write(self, data: bytes) -> None: ...
     def unsent(self) -> int:
@@ -46,6 +51,22 @@ class Transport(Protocol):
 
     def write_eof(self) -> None:
         """Half-close after what was written."""
+
+    def settle(self) -> None:
+        """Until ``reclaim``, be congested as long as the kernel has not taken all that was written,
+        however little is left.
+        """
+
+    def lend(self) -> int:
+        """A descriptor of the socket, to be closed by who asks for it, who alone may write until
+        ``reclaim``: the transport is congested. It must have settled. Raises OSError.
+
+        It is a duplicate. The transport may close at any time, and the number of its own descriptor
+        could be another connection's in the next moment.
+        """
+
+    def reclaim(self) -> None:
+        """Writing is the transport's business again. It is no longer congested, but does not say so."""
 
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
@@ -96,6 +117,10 @@ class Backend(Protocol):
 class Listener(Protocol):
     def close(self) -> None:
         """Stop accepting and close the socket."""
+
+
+#: Whether the system copies from files to sockets, and the event loops watch any descriptor.
+CAN_LEND = hasattr(os, "sendfile") and sys.platform != "win32"
 
 
 def tune(sock: socket.socket) -> None:

@@ -29,6 +29,8 @@ from hyperserver.protocol.websocket.handshake import HandshakeRefused, read_hand
 from hyperserver.runtime.stream import AnyStream, Stream, WebSocketStream
 
 if TYPE_CHECKING:
+    from anyio import CancelScope
+
     from hyperserver.protocol.answers import Answer
     from hyperserver.runtime.admission import RequestGate
     from hyperserver.runtime.backend import Transport
@@ -52,6 +54,7 @@ class Connection:
         "_written",
         "context",
         "engine",
+        "loan",
         "secure",
         "shares_writes",
         "site",
@@ -81,6 +84,9 @@ class Connection:
         self.site: Site | TLSSession | RequestGate | None = None
         #: Of a connection with TLS.
         self.secure: TLSSession | None = None
+        #: Somebody writes to the socket in the transport's place, and has to end with it.
+        self.loan: CancelScope | None = None
+        context.zero_copy = transport.can_lend and context.tls is None
         self.streams: dict[int, AnyStream] = {}
         #: Those of the streams that have deadlines of their own, and outlive their applications.
         self.websockets: list[WebSocketStream] = []
@@ -138,6 +144,8 @@ class Connection:
         for stream in list(self.streams.values()):
             stream.closed()
             stream.wake()
+        if self.loan is not None:
+            self.loan.cancel()
         self.engine.lost()
 
     # ---- from the streams and the worker -------------------------------------------------
@@ -172,6 +180,10 @@ class Connection:
             self.flush()
         except Exception:  # noqa: BLE001
             self.contain()
+
+    def wrote(self, n: int) -> None:
+        """Bytes have gone to the socket past the transport."""
+        self._written += n
 
     def flush(self) -> bool:
         """Dispatch the engine's events and write its output, until there are none.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from hyperserver.asgi.http import HTTPCycle
+from hyperserver.asgi.files import FileCycle
+from hyperserver.asgi.http import may_push
 from hyperserver.asgi.websocket import WebSocketCycle
 from hyperserver.errors import ClientDisconnected
 from hyperserver.observe.logs import logger
 from hyperserver.runtime.backend import Signal
+from hyperserver.runtime.files import send_file
 
 if TYPE_CHECKING:
     from hyperserver.asgi.types import Message
@@ -48,12 +50,13 @@ class ApplicationCall:
         async def send(self, message: Message) -> None: ...
         def finish(self, failed: bool) -> bool: ...
 
-    async def _wait_for_room(self) -> None:
+    async def wait_for_room(self) -> None:
         connection = self.connection
         while connection.must_wait(self.stream_id) and not self.gone:
-            await self._wait()
+            await self.wait()
 
-    async def _wait(self) -> None:
+    async def wait(self) -> None:
+        """Until ``wake``."""
         if self.signal is None:
             # a slot of the class that this is mixed into
             self.signal = self.connection.worker.backend.make_signal()  # type: ignore[misc]
@@ -113,19 +116,27 @@ class ApplicationCall:
             )
 
 
-class Stream(HTTPCycle, ApplicationCall):
+class Stream(FileCycle, ApplicationCall):
     """One request with its application call."""
 
     __slots__ = _SLOTS
 
     def __init__(self, connection: Connection, request: RequestReceived, started_at: float) -> None:
-        HTTPCycle.__init__(self, connection.engine, request)  # super() is dear before 3.12
+        FileCycle.__init__(self, connection.engine, request)  # super() is dear before 3.12
         self.connection = connection
         self.started_at = started_at
         self.signal: Signal | None = None
         self._sends = 0
         #: What the backend runs the application as; the worker holds it by holding the stream.
         self.task: object = None
+
+    @property
+    def has_push(self) -> bool:
+        return may_push(self.request) and self.connection.context.offered_push
+
+    @property
+    def has_zero_copy(self) -> bool:
+        return self.connection.context.zero_copy and self.request.http_version != "2"
 
     async def receive(self) -> dict[str, Any]:
         """ASGI ``receive``. A message that is ready is returned without a checkpoint."""
@@ -134,23 +145,26 @@ class Stream(HTTPCycle, ApplicationCall):
             self.connection.flush()  # a 100 (Continue) may be due
             # A signal has no memory, and flushing may have been what brought the message.
             while (message := self.next_message()) is None:
-                await self._wait()
+                await self.wait()
         if message.get("body"):
             self.connection.flush()  # credit may have to be returned, reading resumed
         return message
 
     async def send(self, message: Message) -> None:
         """ASGI ``send``: waits while the client takes less than the application gives."""
-        if self.take(message):
+        taken = self.take(message)
+        if taken is True:
             if self.signal is not None and self.complete:
                 self.signal.notify()  # another task may wait for what comes now: a disconnect
             connection = self.connection
             if not connection.deliver() and connection.must_wait(self.stream_id):
-                await self._wait_for_room()
+                await self.wait_for_room()
             self._sends += 1
             if self._sends == _SENDS_AT_ONCE:
                 self._sends = 0
                 await connection.worker.backend.give_way()
+        elif taken is not False:
+            await send_file(self, taken, message)
 
 
 class WebSocketStream(WebSocketCycle, ApplicationCall):
@@ -213,7 +227,7 @@ class WebSocketStream(WebSocketCycle, ApplicationCall):
             else:
                 delivered = connection.flush()
             if not delivered:
-                await self._wait_for_room()
+                await self.wait_for_room()
             self._sends += 1
             if self._sends == _SENDS_AT_ONCE:
                 self._sends = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio
 
 from hyperserver.protocol.interface import HIGH_WATER
-from hyperserver.runtime.backend import is_reset, kernel_queue, reset_on_close
+from hyperserver.runtime.backend import CAN_LEND, is_reset, kernel_queue, reset_on_close
 
 if TYPE_CHECKING:
     from hyperserver.runtime.acceptor import Acceptor
@@ -61,8 +62,17 @@ class AsyncioSignal:
 class AsyncioTransport(asyncio.Protocol):
     """Adapts the loop's callbacks to a ``Connection``, and its commands to the loop's transport."""
 
-    __slots__ = ("_acceptor", "_connection", "_peer", "_transport", "congested", "data_received")
+    __slots__ = (
+        "_acceptor",
+        "_connection",
+        "_peer",
+        "_transport",
+        "congested",
+        "data_received",
+        "held",
+    )
 
+    can_lend = CAN_LEND
     _connection: Connection
     _transport: asyncio.Transport
 
@@ -70,6 +80,7 @@ class AsyncioTransport(asyncio.Protocol):
         self._acceptor = acceptor
         self._peer = peer
         self.congested = False
+        self.held = 0
         #: The connection's own, once there is one: a call less for each read.
         self.data_received: Callable[[bytes], None] = bytes  # type: ignore[assignment]
 
@@ -114,7 +125,7 @@ class AsyncioTransport(asyncio.Protocol):
             self.congested = True
 
     def unsent(self) -> int:
-        size = self._transport.get_write_buffer_size()
+        size = self._transport.get_write_buffer_size() + self.held
         return size and size + kernel_queue(self._transport.get_extra_info("socket"))
 
     def undelivered(self) -> int:
@@ -130,6 +141,23 @@ class AsyncioTransport(asyncio.Protocol):
                 self._transport.write_eof()
             except OSError:  # the peer has reset the connection, and the loop has not seen it yet
                 self._transport.abort()
+
+    def settle(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.set_write_buffer_limits(high=0)  # if there is anything, it pauses us
+
+    def lend(self) -> int:
+        if self._transport.is_closing():
+            raise BrokenPipeError("the connection has been closed")
+        number = os.dup(self._transport.get_extra_info("socket").fileno())
+        self.congested = True
+        return number
+
+    def reclaim(self) -> None:
+        self.held = 0
+        if not self._transport.is_closing():
+            self.congested = False
+            self._transport.set_write_buffer_limits(high=HIGH_WATER)
 
     def pause_reading(self) -> None:
         if not self._transport.is_closing():

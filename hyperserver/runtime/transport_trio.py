@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextvars
 import math
+import os
 import select
 import socket
 from collections import deque
@@ -29,7 +30,7 @@ import trio
 
 from hyperserver.observe.logs import logger
 from hyperserver.protocol.interface import HIGH_WATER
-from hyperserver.runtime.backend import is_reset, kernel_queue, reset_on_close, tune
+from hyperserver.runtime.backend import CAN_LEND, is_reset, kernel_queue, reset_on_close, tune
 
 if TYPE_CHECKING:
     from hyperserver.runtime.acceptor import Acceptor
@@ -57,8 +58,11 @@ class TrioSignal:
 class TrioTransport:
     """A connected socket and the bytes that the kernel would not take."""
 
+    can_lend = CAN_LEND
+
     def __init__(self, sock: socket.socket, backend: TrioBackend) -> None:
         self.congested = False
+        self.held = 0
         self.closed = False
         self.reading = True
         self.sock = sock
@@ -67,6 +71,7 @@ class TrioTransport:
         self._at_eof = False
         self._unsent: deque[memoryview] = deque()
         self._unsent_size = 0
+        self._high_water = HIGH_WATER
         self._draining = False
         self._close_due = False
         self._eof_due = False
@@ -117,7 +122,7 @@ class TrioTransport:
             self._unsent_size = len(data) - n
             self._draining = True
             self._backend.start(self._drain)
-        self.congested = self._unsent_size > HIGH_WATER
+        self.congested = self._unsent_size > self._high_water
 
     async def _drain(self) -> None:
         """Write what the kernel would not take at once, as it becomes willing."""
@@ -136,7 +141,7 @@ class TrioTransport:
                     unsent.popleft()
                 else:
                     unsent[0] = unsent[0][n:]
-                if self.congested and self._unsent_size <= HIGH_WATER // 4:
+                if self.congested and self._unsent_size <= self._high_water // 4:
                     self.congested = False
                     self._connection.writable()
         except (OSError, trio.ClosedResourceError):
@@ -153,7 +158,8 @@ class TrioTransport:
         self._lose()
 
     def unsent(self) -> int:
-        return self._unsent_size and self._unsent_size + kernel_queue(self.sock)
+        size = self._unsent_size + self.held
+        return size and size + kernel_queue(self.sock)
 
     def undelivered(self) -> int:
         return self._unsent_size + kernel_queue(self.sock)
@@ -169,6 +175,22 @@ class TrioTransport:
                 self.sock.shutdown(socket.SHUT_WR)
             except OSError:
                 self._lose()
+
+    def settle(self) -> None:
+        self._high_water = 0
+        self.congested = self.congested or self._unsent_size > 0
+
+    def lend(self) -> int:
+        if self.closed:
+            raise BrokenPipeError("the connection has been closed")
+        number = os.dup(self.sock.fileno())
+        self.congested = True
+        return number
+
+    def reclaim(self) -> None:
+        self.held = 0
+        self._high_water = HIGH_WATER
+        self.congested = self._unsent_size > HIGH_WATER
 
     def pause_reading(self) -> None:
         self._watch(reading=False)

@@ -98,11 +98,16 @@ class Engine:
 
 
 def make(
-    method: str = "GET", headers: Headers | None = None, *, version: str = "1.1", body: bool = False
+    method: str = "GET",
+    headers: Headers | None = None,
+    *,
+    version: str = "1.1",
+    body: bool = False,
+    stream_id: int = 1,
 ) -> tuple[HTTPCycle, Engine]:
     engine = Engine()
     event = RequestReceived(
-        stream_id=1,
+        stream_id=stream_id,
         method=method,
         target=b"/",
         headers=[(b"host", b"a"), *(headers or [])],
@@ -220,8 +225,37 @@ def test_whatever_follows_a_complete_response_is_ignored(message: dict[str, Any]
     assert engine.take() == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "version", "stream_id"),
+    [
+        ("http.response.push", "1.0", 1),
+        ("http.response.push", "1.1", 1),
+        ("http.response.push", "2", 2),  # a pushed stream
+        ("http.response.early_hint", "1.0", 1),
+        ("http.response.pathsend", "1.1", 1),  # in a denial, for one
+        ("http.response.zerocopysend", "1.1", 1),
+    ],
+)
+def test_an_extension_that_was_not_offered(kind: str, version: str, stream_id: int) -> None:
+    cycle, engine = make(version=version, stream_id=stream_id)
+    cycle.take(start())
+    with pytest.raises(LocalProtocolError, match=f"{kind}' was not offered"):
+        cycle.take({"type": kind, "path": "/", "links": [b"</>"], "file": 0})
+    assert engine.take() == []
+
+
+def test_to_http_1_0_there_are_no_trailers_to_wait_for() -> None:
+    cycle, engine = make(version="1.0", headers=[(b"te", b"trailers")])
+    cycle.take(start(trailers=True))
+    cycle.take(body(b"x"))
+    assert cycle.complete
+    assert len(engine.take()) == 2
+    assert cycle.take(trailers([(b"x-a", b"1")])) is False  # an application need not look
+    assert engine.take() == []
+
+
 def test_a_push_is_promised_with_its_target_encoded() -> None:
-    cycle, engine = make()
+    cycle, engine = make(version="2")
     headers = [(b"Accept", b"text/css")]
     cycle.take({"type": "http.response.push", "path": "/ä b?x=%20&y", "headers": headers})
     assert engine.take() == [("push", b"/%C3%A4%20b?x=%20&y", [(b"accept", b"text/css")])]
@@ -231,7 +265,7 @@ def test_a_push_is_promised_with_its_target_encoded() -> None:
     "message", [{}, {"path": b"/x"}, {"path": "/x", "headers": [(b"a b", b"")]}]
 )
 def test_a_push_that_is_malformed(message: dict[str, Any]) -> None:
-    cycle, engine = make()
+    cycle, engine = make(version="2")
     with pytest.raises(LocalProtocolError):
         cycle.take({"type": "http.response.push", **message})
     assert engine.take() == []

@@ -48,7 +48,11 @@ def test_the_whole_scope() -> None:
         "headers": [(b"host", b"a"), (b"x", b"\xff")],
         "client": CLIENT,
         "server": SERVER,
-        "extensions": {"http.response.early_hint": {}, "http.response.trailers": {}},
+        "extensions": {
+            "http.response.early_hint": {},
+            "http.response.pathsend": {},
+            "http.response.trailers": {},
+        },
     }
 
 
@@ -86,9 +90,33 @@ def test_two_requests_of_a_connection_share_no_container() -> None:
         assert first["extensions"][extension] is not second["extensions"][extension]
 
 
-def test_http_1_0_is_offered_no_extension() -> None:
+def test_http_1_0_is_offered_nothing_but_files() -> None:
     """It knows neither interim responses nor chunks."""
-    assert make(version="1.0")["extensions"] == {}
+    assert make(version="1.0")["extensions"] == {"http.response.pathsend": {}}
+
+
+@pytest.mark.parametrize("zero_copy", [True, False])
+@pytest.mark.parametrize("version", ["1.0", "1.1", "2"])
+def test_zero_copy_is_offered_where_the_socket_takes_files(version: str, zero_copy: bool) -> None:
+    event = RequestReceived(1, "GET", b"/", [], version, "http", b"a", None, True)
+    context = ScopeContext(CLIENT, SERVER, "", None)
+    context.zero_copy = zero_copy
+    offered = "http.response.zerocopysend" in http_scope(event, context)["extensions"]
+    assert offered is (zero_copy and version != "2")
+
+
+@pytest.mark.parametrize(
+    ("version", "stream_id", "can_push", "offered"),
+    [("2", 1, True, True), ("2", 1, False, False), ("2", 2, True, False), ("1.1", 1, True, False)],
+)
+def test_push_is_offered_on_streams_of_clients_who_take_it(
+    version: str, stream_id: int, can_push: bool, offered: bool
+) -> None:
+    event = RequestReceived(stream_id, "GET", b"/", [], version, "http", b"a", None, True)
+    context = ScopeContext(CLIENT, SERVER, "", None)
+    scope = http_scope(event, context, can_push)
+    assert ("http.response.push" in scope["extensions"]) is offered
+    assert context.offered_push is offered
 
 
 @pytest.mark.parametrize(

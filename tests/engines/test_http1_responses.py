@@ -9,11 +9,13 @@ import pytest
 from hyperserver.errors import LocalProtocolError
 from hyperserver.protocol.events import (
     DataReceived,
+    Headers,
     InputClosed,
     RequestReceived,
     StreamWritable,
 )
 from hyperserver.protocol.fields import response_fields
+from hyperserver.protocol.h1.connection import HTTP1Connection
 from hyperserver.protocol.interface import HIGH_WATER, Limits, ResponseDefaults
 from hyperserver.protocol.negotiate import choose_engines, open_http1
 from tests.engines.playbook import OK, OK_CLOSE, Peer, get, post, request, sized_post
@@ -487,3 +489,39 @@ def test_a_stale_100_does_not_answer_the_next_request(peer: Peer) -> None:
     raises(peer, lambda p: p.connection.send_informational(1, 100, []))
     peer.connection.send_informational(3, 100, [])
     assert peer.take() == b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+# ---- bytes that go another way -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "headers", "before", "after"),
+    [
+        (b"GET / HTTP/1.1", [], b"7\r\n", b"\r\n0\r\n\r\n"),
+        (b"GET / HTTP/1.1", [(b"content-length", b"7")], b"", b""),
+        (b"GET / HTTP/1.0", [], b"", b""),
+    ],
+    ids=["chunks", "length", "close"],
+)
+def test_bytes_that_go_around_are_framed(
+    peer: Peer, line: bytes, headers: Headers, before: bytes, after: bytes
+) -> None:
+    asked(peer, line)
+    connection = peer.connection
+    assert isinstance(connection, HTTP1Connection)
+    peer.start(1, 200, *headers)
+    peer.take()
+    connection.send_around(1, 7)
+    assert peer.take() == before
+    connection.send_around(1, 0)
+    peer.data(1, b"", end=True)
+    assert peer.take() == after
+
+
+def test_nothing_goes_around_out_of_turn(peer: Peer) -> None:
+    asked(peer)
+    connection = peer.connection
+    assert isinstance(connection, HTTP1Connection)
+    raises(peer, lambda _: connection.send_around(1, 7))
+    peer.answer(1)
+    raises(peer, lambda _: connection.send_around(1, 7))

@@ -22,6 +22,8 @@ class Transport:
     """Takes everything, and remembers each write."""
 
     congested = False
+    can_lend = False
+    held = 0
 
     def __init__(self) -> None:
         self.writes: list[bytes] = []
@@ -40,6 +42,11 @@ class Transport:
         return False
 
     def write_eof(self) -> None: ...
+    def settle(self) -> None: ...
+    def lend(self) -> int:
+        raise NotImplementedError
+
+    def reclaim(self) -> None: ...
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
     def close(self) -> None: ...

@@ -29,6 +29,9 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 class Transport:
     """Takes what it is given, unless it is ``congested``; nothing is read while ``paused``."""
 
+    can_lend = False
+    held = 0
+
     def __init__(self) -> None:
         self.congested = False
         self.paused = False
@@ -56,6 +59,15 @@ class Transport:
 
     def write_eof(self) -> None:
         self.ended = True
+
+    def settle(self) -> None:
+        raise NotImplementedError
+
+    def lend(self) -> int:
+        raise NotImplementedError
+
+    def reclaim(self) -> None:
+        raise NotImplementedError
 
     def pause_reading(self) -> None:
         self.paused = True

@@ -509,6 +509,12 @@ class HTTP1Connection(Output, Clock):
         if end_stream:
             self._end_response()
 
+    def send_around(self, stream_id: int, n: int) -> None:
+        """See ``DirectConnection``."""
+        self._check_stream(stream_id, _SENDING)
+        if self._framing == BY_CHUNKS:
+            self._write(b"%x\r\n" % n if n else b"\r\n")
+
     def send_trailers(self, stream_id: int, headers: Headers) -> None:
         self._check_stream(stream_id, _SENDING)
         if headers:
