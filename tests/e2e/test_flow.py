@@ -170,7 +170,7 @@ def test_pipelined_requests_wait_outside(any_probe: Server, key: str) -> None:
 @pytest.mark.parametrize("target", ["/flood", "/big?size=30000000"])
 def test_client_that_never_reads_is_cut_off(worker: str, tmp_path: Path, target: str) -> None:
     with Server(PROBE, worker, config='[timeouts]\nwrite = "1s"', folder=tmp_path) as server:
-        sockets = server.open_sockets()
+        files = server.open_files()
         with server.connect(receive_buffer=65_536) as client:
             mark = "&" if "?" in target else "?"
             client.send(f"GET {target}{mark}key=never HTTP/1.1\r\nhost: test\r\n\r\n".encode())
@@ -179,7 +179,7 @@ def test_client_that_never_reads_is_cut_off(worker: str, tmp_path: Path, target:
             assert time.monotonic() - begun > 0.9
             with pytest.raises(ConnectionResetError):
                 client.read_rest()
-        wait_until(lambda: server.open_sockets() <= sockets, "the connection is closed")
+        wait_until(lambda: server.open_files() <= files, "the connection is closed")
         assert server.stop() == 0
         assert "internal error" not in str(server.stderr)
 
