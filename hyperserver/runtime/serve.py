@@ -29,7 +29,6 @@ from hyperserver.runtime.worker import Worker
 _OF_A_USER = {"USER", "LOGNAME", "HOME"}
 
 
-
 async def serve(
     app: ASGIApplication,
     config: Config | Mapping[str, Any] | None = None,

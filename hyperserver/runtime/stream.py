@@ -74,7 +74,9 @@ class ApplicationCall:
         app = connection.worker.app
         failure: BaseException | None = None
         try:
-            await app(scope, self.receive, self.send)
+            returned: object = await app(scope, self.receive, self.send)  # type: ignore[func-returns-value]
+            if returned is not None:
+                connection.worker.mention_return(returned)
         except BaseException as error:  # noqa: BLE001 - SystemExit must not end the server either
             failure = error
         gone = self.gone
