@@ -316,7 +316,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> Any:
         return None
     fields = {name: value.decode("latin-1") for name, value in scope["headers"]}
     note = notes[key] if (key := fields.get(b"key")) else Notes()
-    if scope["path"] == "/report":
+    if scope["raw_path"] == b"/report":
         await note.until(int(fields[b"notes"]))
         await respond(send, repr(note.entries).encode())
         return None

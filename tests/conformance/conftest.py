@@ -25,25 +25,24 @@ client_auth = {{ mode = "optional", ca = "{authority}" }}
 """
 
 
-@pytest.fixture(scope="session")
-def server_for(
-    certificate: Certificate,
-    authority_file: Path,
-    make_client_context: MakeClientContext,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Callable[[str], Served]]:
+#: A server whose settings are not the defaults.
+TAILORED = """
+root_path = "/mounted"
+server_header = false
+[timeouts]
+request_body = "500ms"
+"""
+
+ServerFor = Callable[[str], Served]
+
+
+def shared(make: ServerFor) -> Iterator[ServerFor]:
+    """One server for each worker, ended with the session."""
     servers: dict[str, Served] = {}
 
     def get(worker: str) -> Served:
         if worker not in servers:
-            folder = tmp_path_factory.mktemp("served")
-            config = CONFIG.format(folder=folder, made=certificate, authority=authority_file)
-            server = Served(APP, worker, "--no-access-log", config=config, bind=None, folder=folder)
-            server.contexts = {
-                HTTP1: make_client_context("http/1.1"),
-                HTTP2: make_client_context("h2"),
-            }
-            servers[worker] = server
+            servers[worker] = make(worker)
         return servers[worker]
 
     yield get
@@ -51,6 +50,34 @@ def server_for(
         with server:
             assert server.stop() == 0, f"{worker}:\n{server.stderr}"
             assert "internal error" not in str(server.stderr), f"{worker}:\n{server.stderr}"
+
+
+@pytest.fixture(scope="session")
+def server_for(
+    certificate: Certificate,
+    authority_file: Path,
+    make_client_context: MakeClientContext,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[ServerFor]:
+    contexts = {HTTP1: make_client_context("http/1.1"), HTTP2: make_client_context("h2")}
+
+    def make(worker: str) -> Served:
+        folder = tmp_path_factory.mktemp("served")
+        config = CONFIG.format(folder=folder, made=certificate, authority=authority_file)
+        server = Served(APP, worker, "--no-access-log", config=config, bind=None, folder=folder)
+        server.contexts = contexts
+        return server
+
+    yield from shared(make)
+
+
+@pytest.fixture(scope="session")
+def tailored_for(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerFor]:
+    def make(worker: str) -> Served:
+        folder = tmp_path_factory.mktemp("tailored")
+        return Served(APP, worker, "--no-access-log", config=TAILORED, folder=folder)
+
+    yield from shared(make)
 
 
 @pytest.fixture(params=WORKERS)
@@ -64,9 +91,18 @@ def version(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def server(worker: str, server_for: Callable[[str], Served]) -> Iterator[Served]:
+def server(worker: str, server_for: ServerFor) -> Iterator[Served]:
     """Shared, and there afterwards whatever a test has done to it."""
-    server = server_for(worker)
+    yield from watched(server_for(worker))
+
+
+@pytest.fixture
+def tailored(worker: str, tailored_for: ServerFor) -> Iterator[Served]:
+    """The same with settings of its own."""
+    yield from watched(tailored_for(worker))
+
+
+def watched(server: Served) -> Iterator[Served]:
     yield server
     assert server.process.poll() is None, str(server.stderr)
     assert "internal error" not in str(server.stderr)
