@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,9 +32,16 @@ root_path = "/mounted"
 server_header = false
 [timeouts]
 request_body = "500ms"
+[websocket]
+max_message_size = "1KiB"
 """
 
 ServerFor = Callable[[str], Served]
+
+
+def serve(worker: str, app: str = APP, *options: str, **more: Any) -> Served:
+    """A server of a test's own."""
+    return Served(app, worker, "--no-access-log", *options, **more)
 
 
 def shared(make: ServerFor) -> Iterator[ServerFor]:
@@ -64,7 +72,7 @@ def server_for(
     def make(worker: str) -> Served:
         folder = tmp_path_factory.mktemp("served")
         config = CONFIG.format(folder=folder, made=certificate, authority=authority_file)
-        server = Served(APP, worker, "--no-access-log", config=config, bind=None, folder=folder)
+        server = serve(worker, config=config, bind=None, folder=folder)
         server.contexts = contexts
         return server
 
@@ -75,7 +83,7 @@ def server_for(
 def tailored_for(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerFor]:
     def make(worker: str) -> Served:
         folder = tmp_path_factory.mktemp("tailored")
-        return Served(APP, worker, "--no-access-log", config=TAILORED, folder=folder)
+        return serve(worker, config=TAILORED, folder=folder)
 
     yield from shared(make)
 

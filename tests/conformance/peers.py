@@ -221,7 +221,7 @@ class Exchange1(Exchange):
         try:
             self._body(answer)
         except (AssertionError, ConnectionResetError):
-            answer.body += self.client.buffer
+            answer.body, self.client.buffer = answer.body + self.client.buffer, b""
             answer.whole = False
         return answer
 
@@ -311,7 +311,8 @@ class Exchange2(Exchange):
             body=bytes(self.client.bodies[self.stream_id]),
             interim=[(int(fields[0][1]), fields[1:]) for fields in response.interim],
             trailers=response.trailers or [],
-            whole=response.complete and response.reset is None,
+            # one that is whole may be followed by a reset of the request (RFC 9113 §8.1)
+            whole=response.complete and response.reset in {None, wire.NO_ERROR},
             reset=response.reset,
             version=HTTP2,
         )
