@@ -443,8 +443,7 @@ def test_a_server_that_stops_says_so(worker: str) -> None:
         for socket in sockets.values():
             socket.send(ws.close(1012))
             socket.assert_ended()
-        assert server.wait() == 0
-        for socket in sockets.values():
             with hung_up(socket):
                 pass
+        assert server.wait() == 0
         wait_until(lambda: str(server.stderr).count("'code': 1012") == 2, "both are told")
