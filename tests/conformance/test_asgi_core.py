@@ -54,7 +54,7 @@ def test_each_text_is_named_in_its_version(server: Served, version: str, key: st
 def test_the_version_that_promises_an_error_is_claimed_rightly(
     server: Served, version: str, key: str
 ) -> None:
-    """ "Disconnected Client": an application that never receives is stopped by send() (2.4)."""
+    """Section "Disconnected Client": an application that never receives is stopped by send() (2.4)."""
     script = [("show", "asgi"), *must_send(start()), ("flood", body(b"x", more=True))]
     with server.peer(version) as peer:
         exchange = peer.start(script=script, key=key)
@@ -152,7 +152,7 @@ def test_a_malformed_body_raises_and_changes_nothing(
 
 
 def test_a_response_out_of_order_raises(server: Served, peer: Peer, key: str) -> None:
-    """ "Response Start": it comes first, and once."""
+    """Section "Response Start": it comes first, and once."""
     script = sends(body(b"too soon"), start(), start(500), body(b"right"))
     answer = peer.ask(script=script, key=key)
     assert (answer.status, answer.body, answer.whole) == (200, b"right", True)
@@ -187,7 +187,7 @@ def test_after_a_refused_start_comes_a_valid_one_or_an_error(
 def test_send_raises_an_os_error_of_our_own_once_the_client_has_gone(
     server: Served, version: str, key: str, how: str
 ) -> None:
-    """ "Disconnected Client": on the first send() after receive() has told of it."""
+    """Section "Disconnected Client": on the first send() after receive() has told of it."""
     script = [
         *must_send(start(), body(b"begun", more=True)),
         ("until", "http.disconnect"),
@@ -235,7 +235,7 @@ def test_websocket_send_raises_an_os_error_once_the_client_has_gone(
 def test_our_own_error_is_not_logged_when_it_escapes(
     server: Served, version: str, key: str, protocol: str
 ) -> None:
-    """ "Servers must be prepared to catch this exception … and should not log it as an error"."""
+    """The text: "Servers must be prepared to catch this exception … and should not log it as an error"."""
     target = f"/escapes-{key}"
     if protocol == "http":
         script = [*must_send(start()), ("flood", body(b"x", more=True))]
@@ -261,7 +261,7 @@ def test_our_own_error_is_not_logged_when_it_escapes(
 def test_after_a_complete_response_everything_is_ignored(
     server: Served, peer: Peer, key: str
 ) -> None:
-    """ "Response Body": "any further messages on the channel will be ignored", so none raises."""
+    """Section "Response Body": "any further messages on the channel will be ignored", so none raises."""
     more = [body(b"more"), start(500), body(b"", more=True), {"type": "nonsense"}, {}]
     script = [*must_send(start(), body(b"whole")), *sends(*more)]
     for _ in range(2):  # nothing of it spoils what follows on the connection

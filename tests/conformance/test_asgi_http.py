@@ -46,7 +46,7 @@ def shown(peer: Peer, target: str = "/", *fields: tuple[bytes, bytes], **more: A
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS", "PROPFIND", "X-OWN!"])
 def test_type_and_method(peer: Peer, method: str) -> None:
-    """ "HTTP Connection Scope": ``type`` and ``method``."""
+    """Section "HTTP Connection Scope": ``type`` and ``method``."""
     scope = shown(peer, method=method)
     assert (scope["type"], scope["method"]) == ("http", method)
 
@@ -236,7 +236,7 @@ PIECES = [b"one", b"two" * 1000, b"three"]
 def test_a_body_comes_in_pieces_with_one_that_is_the_last(
     server: Served, peer: Peer, key: str, framing: str
 ) -> None:
-    """ "Request": decoded content alone; exactly one final ``more_body: False``."""
+    """Section "Request": decoded content alone; exactly one final ``more_body: False``."""
     script = [("body",), ("reply",)]
     content = b"".join(PIECES)
     if framing == "length":
@@ -262,7 +262,7 @@ def test_a_request_without_a_body_is_one_event_at_once(peer: Peer) -> None:
 def test_receive_after_the_response_is_a_disconnect_again_and_again(
     server: Served, peer: Peer, key: str
 ) -> None:
-    """ "Disconnect": once a response has been sent, the client being there or not."""
+    """Section "Disconnect": once a response has been sent, the client being there or not."""
     script = [*whole(), ("receive",), ("receive",), ("poll",)]
     assert peer.ask(script=script, key=key).whole
     assert server.notes(key) == [DISCONNECT] * 3 + [RETURNED]

@@ -77,7 +77,7 @@ def assert_cut(peer: Peer, answer: Answer) -> None:
 
 
 def test_a_start_alone_sends_nothing(server: Served, peer: Peer, key: str) -> None:
-    """ "Response Start": a server "need not flush" it before the first body."""
+    """Section "Response Start": a server "need not flush" it before the first body."""
     script = [*sends(start(201)), ("wait", key), *must_send(body(b"now"))]
     asked = peer.start(script=script, key=key + "n")
     assert server.notes(key + "n", 1) == [SENT]
@@ -176,7 +176,7 @@ def test_a_body_in_one_message_gets_its_length(peer: Peer) -> None:
 
 @pytest.mark.parametrize("coding", [b"chunked", b"gzip, chunked", b"identity", b"nonsense"])
 def test_transfer_encoding_is_the_servers_own(peer: Peer, coding: bytes) -> None:
-    """ "You may send a Transfer-Encoding header in this message, but the server must ignore it"."""
+    """The text: "You may send a Transfer-Encoding header in this message, but the server must ignore it"."""
     headers = [(b"transfer-encoding", coding), (b"x-a", b"1")]
     answer = peer.ask(script=whole(headers=headers))
     assert (answer.body, answer.whole, answer.all(b"x-a")) == (b"done", True, [b"1"])
@@ -269,7 +269,7 @@ def test_a_field_cannot_smuggle_another(peer: Peer, line: tuple[bytes, bytes]) -
 
 
 def test_the_order_of_fields_is_kept_and_cookies_are_not_merged(peer: Peer) -> None:
-    """ "Order must be preserved in the HTTP response"; "cannot be concatenated"."""
+    """The text: "Order must be preserved in the HTTP response"; "cannot be concatenated"."""
     headers = [
         (b"x-b", b"1"),
         (b"set-cookie", b"a=1"),
@@ -285,7 +285,7 @@ def test_the_order_of_fields_is_kept_and_cookies_are_not_merged(peer: Peer) -> N
 
 
 def test_fields_may_be_any_iterable_of_pairs(peer: Peer) -> None:
-    """ "An iterable of [name, value] two-item iterables"."""
+    """The text: "An iterable of [name, value] two-item iterables"."""
     headers = Source("iter([[b'x-a', b'1'], (b'x-b', b'2'), iter([b'x-c', b'3'])])")
     script = must_send(start() | {"headers": headers}, body(b"done"))
     answer = peer.ask(script=script)
@@ -314,7 +314,7 @@ def test_a_body_may_be_any_byte_string(peer: Peer, kind: str) -> None:
 
 
 def test_body_and_more_body_are_optional(peer: Peer) -> None:
-    """ "Response Body": ``b""`` and False where they are missing."""
+    """Section "Response Body": ``b""`` and False where they are missing."""
     last = {"type": "http.response.body"}
     assert peer.ask(script=must_send(start(204), last)).whole
     answer = peer.ask(script=must_send(start(), last | {"more_body": True}, last | {"body": b"x"}))
@@ -322,7 +322,7 @@ def test_body_and_more_body_are_optional(peer: Peer) -> None:
 
 
 def test_a_piece_leaves_when_it_is_sent(server: Served, peer: Peer, key: str) -> None:
-    """ "Protocol servers must flush any data passed to them into the send buffer"."""
+    """The text: "Protocol servers must flush any data passed to them into the send buffer"."""
     script = [*must_send(start(), body(b"first", more=True)), ("wait", key), *must_send(body(b"!"))]
     asked = peer.start(script=script)
     assert asked.until(5) == b"first"

@@ -87,7 +87,7 @@ def life(worker: str, life_of: Callable[[str], Life]) -> Life:
 
 
 def test_there_is_one_lifespan_in_the_loop_of_the_requests(life: Life) -> None:
-    """ "Lifespans should be executed once per event loop"; a request that finds itself in another
+    """The text: "Lifespans should be executed once per event loop"; a request that finds itself in another
     loop fails here.
     """
     assert life.place("lifespan: begins") < life.place("listening on")
@@ -96,7 +96,7 @@ def test_there_is_one_lifespan_in_the_loop_of_the_requests(life: Life) -> None:
 
 
 def test_each_worker_process_has_a_lifespan_of_its_own(worker: str) -> None:
-    """ "In a multi-process environment there will be lifespan events in each process"."""
+    """The text: "In a multi-process environment there will be lifespan events in each process"."""
     with serve(worker, f"{APPS}:good", "--workers", "2") as server:
         found: set[str] = set()
 
@@ -112,7 +112,7 @@ def test_each_worker_process_has_a_lifespan_of_its_own(worker: str) -> None:
 
 
 def test_startup_completes_before_anything_is_served(life: Life) -> None:
-    """ "Startup Complete": the server "must wait for this message before it starts processing
+    """Section "Startup Complete": the server "must wait for this message before it starts processing
     connections".
     """
     places = [STARTUP, "lifespan: completes", "listening on", SHUTDOWN, "lifespan: ends"]
@@ -120,13 +120,13 @@ def test_startup_completes_before_anything_is_served(life: Life) -> None:
 
 
 def test_the_scope_of_a_lifespan(life: Life) -> None:
-    """ "Scope": ``type``, ``asgi`` and a ``state``."""
+    """Section "Scope": ``type``, ``asgi`` and a ``state``."""
     line = life.lines[life.place("lifespan: begins")]
     assert line.endswith(" dict ['asgi', 'state', 'type']")
 
 
 def test_shutdown_comes_when_all_connections_are_closed(life: Life) -> None:
-    """ "Shutdown": sent "when the server has stopped accepting connections and closed all active
+    """Section "Shutdown": sent "when the server has stopped accepting connections and closed all active
     connections"; and the end waits for its completion.
     """
     for before in ("slow request answers", "lifespan: disconnect 1012"):
@@ -136,7 +136,7 @@ def test_shutdown_comes_when_all_connections_are_closed(life: Life) -> None:
 
 
 def test_the_state_is_shared_by_shallow_copies(life: Life) -> None:
-    """ "Lifespan State": the same objects, but keys of one's own."""
+    """Section "Lifespan State": the same objects, but keys of one's own."""
     assert [ast.literal_eval(answer.decode()) for answer in life.answers] == [
         ["items", "loop", "own", "tasks"]
     ] * 4
@@ -173,7 +173,7 @@ def test_messages_out_of_order_raise(life: Life) -> None:
 
 @pytest.mark.parametrize("name", ["raises", "raises_at_startup", "returns"])
 def test_an_application_without_a_lifespan_is_served(worker: str, name: str) -> None:
-    """ "Scope": "the server must continue but not send any lifespan events"; the log says so, and
+    """Section "Scope": "the server must continue but not send any lifespan events"; the log says so, and
     there is no ``state``. One that returns is no different.
     """
     with serve(worker, f"{APPS}:{name}") as server:
@@ -206,7 +206,7 @@ def end_of(worker: str, name: str, *options: str, timeout: float = 20) -> tuple[
 
 
 def test_a_failed_startup_is_told_and_ends_the_server(worker: str) -> None:
-    """ "Startup Failed": "log/print the message provided and then exit"."""
+    """Section "Startup Failed": "log/print the message provided and then exit"."""
     code, log = end_of(worker, "fails")
     assert code == APP_ERROR
     assert "the application failed to start: the database is down" in log
@@ -221,7 +221,7 @@ def test_a_worker_that_failed_to_start_is_not_started_again(worker: str) -> None
 
 
 def test_a_failed_shutdown_is_told_and_not_a_clean_end(worker: str) -> None:
-    """ "Shutdown Failed": "log/print the message provided and then terminate"."""
+    """Section "Shutdown Failed": "log/print the message provided and then terminate"."""
     with serve(worker, f"{APPS}:fails_to_stop") as server:
         assert server.stop() == 1
         assert "the application failed to shut down: cannot save" in str(server.stderr)

@@ -48,7 +48,7 @@ def disconnect(code: int, reason: str = "") -> dict[str, Any]:
 
 
 def test_the_scope_is_that_of_http_without_a_method(server: Served, version: str, key: str) -> None:
-    """ "Websocket Connection Scope": ``type``, ``http_version``, ``scheme``, and the rest."""
+    """Section "Websocket Connection Scope": ``type``, ``http_version``, ``scheme``, and the rest."""
     for secure in (False, True):
         name = f"{key}{secure}"
         fields = [(b"x-one", b"1"), (b"x-one", b"2")]
@@ -93,7 +93,7 @@ def test_subprotocols_are_those_of_every_line_in_order(
 def test_connect_comes_first_and_the_handshake_waits_for_accept(
     server: Served, version: str, key: str
 ) -> None:
-    """ "Connect": the handshake "will be completed" with ``websocket.accept``, not before."""
+    """Section "Connect": the handshake "will be completed" with ``websocket.accept``, not before."""
     script = [("receive",), ("poll",), ("wait", key), *must_send(ACCEPT), ("echo",)]
     socket = dial(server, version, script, key=key + "n", wait=False)
     with hung_up(socket):
@@ -111,7 +111,7 @@ def test_connect_comes_first_and_the_handshake_waits_for_accept(
 
 
 def test_accept_answers_with_its_subprotocol_and_fields(server: Served, version: str) -> None:
-    """ "Accept": 101, or 200 by RFC 8441; ``headers`` in order."""
+    """Section "Accept": 101, or 200 by RFC 8441; ``headers`` in order."""
     headers = [(b"x-b", b"1"), (b"set-cookie", b"a=1"), (b"x-a", b"2")]
     script = [("receive",), ("must_send", ACCEPT | {"subprotocol": "b", "headers": headers})]
     offer = (b"sec-websocket-protocol", b"a, b")
@@ -146,7 +146,7 @@ def test_accept_answers_with_its_subprotocol_and_fields(server: Served, version:
 def test_an_accept_that_cannot_be_sent_raises(
     server: Served, version: str, key: str, more: dict[str, Any]
 ) -> None:
-    """ "Accept": neither a subprotocol that was not offered (RFC 6455 §4.2.2) nor fields that are
+    """Section "Accept": neither a subprotocol that was not offered (RFC 6455 §4.2.2) nor fields that are
     the server's; what is sent after it counts.
     """
     script = [("receive",), *sends(ACCEPT | more, ACCEPT | {"subprotocol": "a"})]
@@ -160,7 +160,7 @@ def test_an_accept_that_cannot_be_sent_raises(
 
 
 def test_close_before_accept_is_a_403(server: Served, version: str, key: str) -> None:
-    """ "Close": "the server must close the connection with a HTTP 403 error code"; the application
+    """Section "Close": "the server must close the connection with a HTTP 403 error code"; the application
     is told that it has ended, abnormally.
     """
     script = [("receive",), *sends(CLOSE | {"code": 4000, "reason": "no"}), ("receive",)]
@@ -198,7 +198,7 @@ def test_frames_that_come_before_accept_are_delivered_after_it(
 def test_a_client_that_leaves_while_it_connects(
     server: Served, version: str, key: str, how: str
 ) -> None:
-    """ "Disconnect" with 1006; an accept that comes too late raises, and so does a message."""
+    """Section "Disconnect" with 1006; an accept that comes too late raises, and so does a message."""
     script = [("receive",), ("receive",), *sends(ACCEPT, SEND | {"text": "x"}), ("receive",)]
     socket: Any = dial(server, version, script, key=key, wait=False)
     with hung_up(socket):
@@ -215,7 +215,7 @@ def test_a_client_that_leaves_while_it_connects(
 def test_a_received_message_has_both_keys_and_one_value(
     server: Served, version: str, key: str
 ) -> None:
-    """ "Receive": frameworks index either; "exactly one must be non-None"."""
+    """Section "Receive": frameworks index either; "exactly one must be non-None"."""
     script = [*OPEN, ("receive",), ("receive",)]
     with hung_up(dial(server, version, script, key=key)) as socket:
         socket.send_text("text é")
@@ -250,7 +250,7 @@ def test_empty_messages_are_messages(server: Served, version: str) -> None:
 def test_a_message_is_either_text_or_bytes(
     server: Served, version: str, key: str, more: dict[str, Any]
 ) -> None:
-    """ "Send": "at least one … must be non-None", and both would be two messages."""
+    """Section "Send": "at least one … must be non-None", and both would be two messages."""
     script = [*OPEN, *sends(SEND | more, SEND | {"text": "right", "bytes": None})]
     with hung_up(dial(server, version, script, key=key)) as socket:
         assert socket.message() == "right"
@@ -265,7 +265,7 @@ def test_bytes_may_be_any_byte_string(server: Served, version: str, kind: str) -
 
 
 def test_fragments_are_one_message(server: Served, version: str, key: str) -> None:
-    """ "Protocol servers should handle message fragmentation themselves"; a Ping in between is
+    """The text: "Protocol servers should handle message fragmentation themselves"; a Ping in between is
     answered by them as well.
     """
     script = [*OPEN, ("receive",), ("receive",)]
@@ -297,7 +297,7 @@ def test_fragments_are_one_message(server: Served, version: str, key: str) -> No
 def test_the_clients_code_and_reason_are_told(
     server: Served, version: str, key: str, sent: bytes, told: dict[str, Any]
 ) -> None:
-    """ "Disconnect": 1005 where there was no code (RFC 6455 §7.1.5); the Close is echoed, and what
+    """Section "Disconnect": 1005 where there was no code (RFC 6455 §7.1.5); the Close is echoed, and what
     the application sends then raises.
     """
     script = [*OPEN, ("receive",), *sends(SEND | {"text": "late"}), ("receive",)]
@@ -359,7 +359,7 @@ def test_a_fault_is_the_same_code_for_the_client_and_the_application(
 def test_the_applications_code_and_reason_are_sent(
     server: Served, version: str, more: dict[str, Any], code: int, reason: str
 ) -> None:
-    """ "Close": 1000 by default; RFC 6455 §5.5: a reason has 123 bytes of UTF-8 at most."""
+    """Section "Close": 1000 by default; RFC 6455 §5.5: a reason has 123 bytes of UTF-8 at most."""
     with hung_up(dial(server, version, [*OPEN, *must_send(CLOSE | more)])) as socket:
         assert socket.closed() == (code, reason)
 
@@ -400,7 +400,7 @@ def test_after_its_own_close_an_application_is_told_of_the_clients(
 
 
 def test_send_after_its_own_close(server: Served, version: str, key: str) -> None:
-    """ "Disconnected Client": an OSError, never anything else; a second close is no fault."""
+    """Section "Disconnected Client": an OSError, never anything else; a second close is no fault."""
     more: list[Any] = [SEND | {"text": "late"}, CLOSE, SEND | {"bytes": b"late"}]
     with hung_up(dial(server, version, [*OPEN, *sends(CLOSE, *more)], key=key)) as socket:
         assert socket.closed()[0] == 1000
@@ -417,7 +417,7 @@ def test_an_application_that_raises_closes_with_1011(server: Served, version: st
 
 
 def test_an_application_that_returns_closes_with_1000(server: Served, version: str) -> None:
-    """ "if the application dies the socket should be closed"; it did what it had to do."""
+    """The text: "if the application dies the socket should be closed"; it did what it had to do."""
     with hung_up(dial(server, version, OPEN)) as socket:
         assert socket.closed()[0] == 1000
         socket.send(ws.close(1000))
