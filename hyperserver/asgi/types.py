@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
+#: What an application sends: it is read, and never changed.
+Message = Mapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[Message], Awaitable[None]]
-ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
+#: An application may annotate what it takes with asgiref's types, a framework's or plain ones.
+#: None of them is a subtype of another, so that anything narrower refuses some.
+ASGIApplication = Callable[[Any, Any, Any], Awaitable[None]]
 
 ASGI_VERSION = "3.0"
 #: Of the HTTP & WebSocket text; 2.4 and up promise that send() raises OSError when it must.
