@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from socket import IPPROTO_TCP, TCP_NODELAY
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -384,11 +385,19 @@ class Served(Server):
         wait_until(lambda: len(urls()) == count, f"{count} listeners")
         return urls()
 
+    def connect(self, **options: Any) -> Client:
+        client = super().connect(**options)
+        client.sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)  # wait for no acknowledgements
+        return client
+
+    def connect_secure(self, version: str) -> TLSClient:
+        client = TLSClient(("127.0.0.1", self.secure_port), self.contexts[version])
+        client.sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        return client
+
     def peer(self, version: str, *, secure: bool = False, **options: Any) -> Peer:
         if secure:
-            port = int(self.secure_url.rpartition(":")[2])
-            context = self.contexts[version]
-            tls = TLSClient(("127.0.0.1", port), context)
+            tls = self.connect_secure(version)
             if version == HTTP1:
                 return Peer1(tls)
             return Peer2(HTTP2Client(tls.tls, options.get("settings"), scheme=b"https"))
@@ -398,8 +407,9 @@ class Served(Server):
         return Peer2(HTTP2Client(client.sock, options.pop("settings", None), **options))
 
     @property
-    def secure_url(self) -> str:
-        return next(url for url in self.listeners(4) if url.startswith("https"))
+    def secure_port(self) -> int:
+        url = next(url for url in self.listeners(4) if url.startswith("https"))
+        return int(url.rpartition(":")[2])
 
     def notes(self, key: str, count: int = 1 << 30) -> list[Any]:
         """What the call of ``key`` has noted, once there is so much of it or it has ended."""
@@ -455,8 +465,7 @@ class Secure:
         self.server = server
 
     def connect(self, **_: Any) -> Client:
-        port = int(self.server.secure_url.rpartition(":")[2])
-        return TLSClient(("127.0.0.1", port), self.server.contexts[HTTP1])
+        return self.server.connect_secure(HTTP1)
 
 
 def fields_of(socket: FrameClient) -> Fields:

@@ -215,8 +215,7 @@ def test_a_push_that_cannot_be_promised_raises(
 
 def tls_of(server: Served, version: str, context: ssl.SSLContext) -> tuple[Any, str]:
     """What a request is told of its connection, and the name of the cipher suite."""
-    port = int(server.secure_url.rpartition(":")[2])
-    with TLSClient(("127.0.0.1", port), context) as client:
+    with TLSClient(("127.0.0.1", server.secure_port), context) as client:
         cipher = client.tls.cipher()
         assert cipher is not None
         if version == HTTP1:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlparse
 
 import pytest
 
@@ -188,9 +187,8 @@ def test_client_and_server_are_the_ends_of_the_connection(server: Served, versio
     for secure in (False, True):
         with server.peer(version, secure=secure) as peer:
             scope = shown(peer)
-            url = urlparse(server.secure_url if secure else server.url)
             assert scope["client"] == peer.address[:2]
-            assert scope["server"] == ("127.0.0.1", url.port)
+            assert scope["server"] == ("127.0.0.1", server.secure_port if secure else server.port)
 
 
 def other_peer(server: Served, version: str, address: Any) -> Peer:

@@ -98,15 +98,8 @@ def test_there_is_one_lifespan_in_the_loop_of_the_requests(life: Life) -> None:
 def test_each_worker_process_has_a_lifespan_of_its_own(worker: str) -> None:
     """The text: "In a multi-process environment there will be lifespan events in each process"."""
     with serve(worker, f"{APPS}:good", "--workers", "2") as server:
-        found: set[str] = set()
-
-        def both() -> bool:
-            text = str(server.stderr)
-            found.update(re.findall(r"lifespan: begins (\d+)", text))
-            return text.count("lifespan: completes") == 2
-
-        wait_until(both, "both lifespans")
-        assert len(found) == 2
+        wait_until(lambda: str(server.stderr).count("is ready") == 2, "both are ready")
+        assert len(set(re.findall(r"lifespan: begins (\d+)", str(server.stderr)))) == 2
         assert server.stop() == 0
         assert str(server.stderr).count(SHUTDOWN) == 2
 
