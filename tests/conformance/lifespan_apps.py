@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -23,7 +22,8 @@ STOPPED = {"type": "lifespan.shutdown.complete"}
 
 
 def tell(*words: object) -> None:
-    print("lifespan:", *words, file=sys.stderr, flush=True)
+    """In one write, since several processes may share the pipe."""
+    os.write(2, " ".join(["lifespan:", *map(str, words)]).encode() + b"\n")
 
 
 def with_http(lifespan: App) -> App:
