@@ -124,7 +124,7 @@ def _fill(scope: dict[str, Any], event: RequestReceived, context: ScopeContext) 
     scope["path"] = path
     scope["raw_path"] = raw_path
     scope["query_string"] = query_string
-    scope["headers"] = event.headers
+    scope["headers"] = event.headers.copy()  # the server goes by its own, whatever becomes of it
     if context.proxy is not None:
         scope["client"], scheme = context.proxy.origin(event.headers, context.client)
         if scheme is not None:

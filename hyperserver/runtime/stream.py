@@ -85,7 +85,11 @@ class ApplicationCall:
         except Exception:  # noqa: BLE001
             connection.contain()
             complete = True
-        connection.stream_ended(cast("AnyStream", self), complete)
+        self.wake()  # a task that the application has left behind may wait for a disconnect
+        try:
+            connection.stream_ended(cast("AnyStream", self), complete)
+        except Exception:  # noqa: BLE001
+            connection.contain()
         if failure is not None or not complete:
             self._report(failure, gone=gone)
 

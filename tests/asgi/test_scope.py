@@ -86,6 +86,14 @@ def test_two_requests_of_a_connection_share_no_container() -> None:
         assert first["extensions"][extension] is not second["extensions"][extension]
 
 
+def test_what_an_application_makes_of_the_fields_is_not_what_the_server_reads() -> None:
+    headers = [(b"te", b"trailers")]
+    event = RequestReceived(1, "GET", b"/", headers, "1.1", "http", b"a", None, True)
+    scope = http_scope(event, ScopeContext(CLIENT, SERVER, "", None))
+    scope["headers"][:] = [None, 5]
+    assert event.headers == [(b"te", b"trailers")]
+
+
 def test_http_1_0_is_offered_no_extension() -> None:
     """It knows neither interim responses nor chunks."""
     assert make(version="1.0")["extensions"] == {}

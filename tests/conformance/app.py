@@ -190,6 +190,7 @@ class Call:
                 value["spoilt"] = True
         self.scope["headers"].append((b"spoilt", b"1"))
         self.scope["headers"][0] = (b"spoilt", b"2")
+        self.scope["headers"][1:] = [None, 5, "spoilt"]
         self.scope["state"]["spoilt"] = True
         self.scope["path"] = "/spoilt"
 

@@ -14,6 +14,8 @@ from tests.e2e.conftest import WORKERS
 from tests.e2e.websocket_client import new_key
 
 CONFIG = """
+[log]
+access = false
 [[listen]]
 bind = ["127.0.0.1:0", "[::1]:0", "unix:{folder}/socket"]
 [[listen]]
@@ -30,6 +32,10 @@ client_auth = {{ mode = "optional", ca = "{authority}" }}
 TAILORED = """
 root_path = "/mounted"
 server_header = false
+[proxy]
+trust = ["127.0.0.1"]
+[log]
+access = true
 [timeouts]
 request_body = "500ms"
 [websocket]
@@ -41,7 +47,8 @@ ServerFor = Callable[[str], Served]
 
 def serve(worker: str, app: str = APP, *options: str, **more: Any) -> Served:
     """A server of a test's own."""
-    return Served(app, worker, "--no-access-log", *options, **more)
+    quiet = [] if "config" in more else ["--no-access-log"]
+    return Served(app, worker, *quiet, *options, **more)
 
 
 def shared(make: ServerFor) -> Iterator[ServerFor]:

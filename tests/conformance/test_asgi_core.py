@@ -88,6 +88,27 @@ def test_a_change_of_one_scope_is_seen_by_no_other(server: Served, version: str)
                 assert not [name for name, _ in shown["headers"] if name == b"spoilt"]
 
 
+def test_a_change_of_its_scope_is_not_seen_by_the_server(
+    server: Served, tailored: Served, version: str
+) -> None:
+    """What the server reads again, it reads from a copy of its own: here ``te`` for the trailers,
+    and for the access log who a proxy says is the client.
+    """
+    trailers = {"type": "http.response.trailers", "headers": [(b"x-sum", b"1")]}
+    script = [("spoil",), *must_send(start(trailers=True), body(b"done"), trailers)]
+    fields = [(b"te", b"trailers"), (b"x-forwarded-for", b"192.0.2.1")]
+    for served in (server, tailored):
+        with served.peer(version) as peer:
+            for _ in range(2):
+                answer = peer.ask("/spoilt", *fields, script=script)
+                assert (answer.body, answer.trailers) == (b"done", [(b"x-sum", b"1")])
+        assert served.is_well(version)
+    wait_until(
+        lambda: len([line for line in tailored.stdout.lines if line.startswith("192.0.2.1")]) >= 2,
+        "it is in the access log",
+    )
+
+
 def test_addresses_are_tuples_and_fields_a_list_of_tuples(peer: Peer) -> None:
     """What frameworks rely on where the text says "two-item iterable"."""
     (shown,) = peer.run([("show", "client", "server", "headers")])
