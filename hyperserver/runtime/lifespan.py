@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import anyio
@@ -79,7 +80,9 @@ class Lifespan:
         cycle = self._cycle
         try:
             await self._app(cycle.scope, self._receive, self._send)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - "the server must continue"
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) or _is_cancelled(error):
+                raise
             self._failure = error
             if cycle.state in (LifespanState.STARTED, LifespanState.STOPPING):
                 logger.error("exception in the application's lifespan", exc_info=error)
@@ -110,3 +113,11 @@ class Lifespan:
     def _notify(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    """Whether it is the worker that cancels, and not something of the application's own that has
+    escaped from where it belongs: that would end the worker's task group.
+    """
+    is_failure = isinstance(error, Exception | SystemExit)
+    return not is_failure and anyio.current_effective_deadline() == -math.inf

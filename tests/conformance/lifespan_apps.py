@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import sniffio
 
-from tests.conformance.app import respond, running_loop
+from tests.conformance.app import FAILURES, respond, running_loop
 
 Message = dict[str, Any]
 Scope = dict[str, Any]
@@ -136,6 +136,15 @@ async def dies(scope: Scope, receive: Receive, send: Send) -> None:
     await receive()
     await send(COMPLETE)
     raise RuntimeError("after startup")
+
+
+@with_http
+async def leaks(scope: Scope, receive: Receive, send: Send) -> None:
+    """Lets a cancellation of its own escape when it has completed its startup."""
+    scope["state"]["kept"] = 1
+    await receive()
+    await send(COMPLETE)
+    await FAILURES["cancelled"]()
 
 
 @with_http
