@@ -86,14 +86,6 @@ def test_two_requests_of_a_connection_share_no_container() -> None:
         assert first["extensions"][extension] is not second["extensions"][extension]
 
 
-def test_what_an_application_makes_of_the_fields_is_not_what_the_server_reads() -> None:
-    headers = [(b"te", b"trailers")]
-    event = RequestReceived(1, "GET", b"/", headers, "1.1", "http", b"a", None, True)
-    scope = http_scope(event, ScopeContext(CLIENT, SERVER, "", None))
-    scope["headers"][:] = [None, 5]
-    assert event.headers == [(b"te", b"trailers")]
-
-
 def test_http_1_0_is_offered_no_extension() -> None:
     """It knows neither interim responses nor chunks."""
     assert make(version="1.0")["extensions"] == {}
@@ -169,6 +161,14 @@ def test_the_state_is_a_shallow_copy_per_request() -> None:
 def test_an_empty_state_is_there_and_a_missing_lifespan_is_told_by_its_absence() -> None:
     assert make(state={})["state"] == {}
     assert "state" not in make(state=None)
+
+
+def test_what_an_application_makes_of_the_fields_is_not_what_the_server_reads() -> None:
+    headers = [(b"te", b"trailers")]
+    event = RequestReceived(1, "GET", b"/", headers, "1.1", "http", b"a", None, True)
+    scope = http_scope(event, ScopeContext(CLIENT, SERVER, "", None))
+    scope["headers"][:] = [None, 5]
+    assert event.headers == [(b"te", b"trailers")]
 
 
 def test_the_method_is_passed_as_it_is() -> None:
