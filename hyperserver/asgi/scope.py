@@ -119,7 +119,7 @@ def http_scope(
     path = raw_path.decode()
     if "%" in path:
         path = decode_path(raw_path)
-    scope["headers"] = event.headers
+    scope["headers"] = event.headers.copy()  # the server goes by its own, whatever becomes of it
     root_path = context.root_path
     if context.proxy is not None:
         origin = context.proxy.origin(event.headers, context.client)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
 Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
+#: What an application sends: it is read, and never changed.
+Message = Mapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[Message], Awaitable[None]]
-ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
+#: An application may annotate what it takes with asgiref's types, a framework's or plain ones.
+#: None of them is a subtype of another, so that anything narrower refuses some.
+ASGIApplication = Callable[[Any, Any, Any], Awaitable[None]]
 #: A double callable: it is given the scope, and what it returns the rest.
-ASGI2Application = Callable[[Scope], Callable[[Receive, Send], Awaitable[None]]]
+ASGI2Application = Callable[[Any], Callable[[Any, Any], Awaitable[None]]]
 Environ = dict[str, Any]
 WSGIApplication = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 #: What can be served, as ``interface`` says or as it is recognised.

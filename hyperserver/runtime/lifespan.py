@@ -4,6 +4,7 @@ one for each.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import anyio
@@ -83,7 +84,9 @@ class Lifespan:
         cycle = self._cycle
         try:
             await self._app(cycle.scope, self._receive, self._send)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - "the server must continue"
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) or _is_cancelled(error):
+                raise
             self._failure = error
             if cycle.state in (LifespanState.STARTED, LifespanState.STOPPING):
                 logger.error("exception in %s lifespan", self._whose, exc_info=error)
@@ -154,3 +157,11 @@ class MountedLifespans:
 
 def lifespan_of(app: ASGIApplication, mode: str) -> Lifespan | MountedLifespans:
     return MountedLifespans(app, mode) if isinstance(app, Dispatcher) else Lifespan(app, mode)
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    """Whether it is the worker that cancels, and not something of the application's own that has
+    escaped from where it belongs: that would end the worker's task group.
+    """
+    is_failure = isinstance(error, Exception | SystemExit)
+    return not is_failure and anyio.current_effective_deadline() == -math.inf

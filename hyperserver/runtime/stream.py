@@ -77,7 +77,9 @@ class ApplicationCall:
         app = connection.worker.app
         failure: BaseException | None = None
         try:
-            await app(scope, self.receive, self.send)
+            returned: object = await app(scope, self.receive, self.send)  # type: ignore[func-returns-value]
+            if returned is not None:
+                connection.worker.mention_return(returned)
         except BaseException as error:  # noqa: BLE001 - SystemExit must not end the server either
             failure = error
         gone = self.gone
@@ -86,7 +88,11 @@ class ApplicationCall:
         except Exception:  # noqa: BLE001
             connection.contain()
             complete = True
-        connection.stream_ended(cast("AnyStream", self), complete)
+        self.wake()  # a task that the application has left behind may wait for a disconnect
+        try:
+            connection.stream_ended(cast("AnyStream", self), complete)
+        except Exception:  # noqa: BLE001
+            connection.contain()
         if failure is not None or not complete:
             try:
                 self._report(failure, gone=gone)

@@ -124,6 +124,7 @@ class Worker:
         self.access_log = open_access_log(config)
         #: Whether ``stream_ended`` is to be called.
         self.watches_ends = False
+        self._return_mentioned = False
         self.count(self.on_end)
         self._limits = Limits(
             max_head_size=config.limits.request_head,
@@ -278,6 +279,15 @@ class Worker:
         """Call ``on_end`` for each application call that has ended."""
         self.on_end = on_end
         self.watches_ends = self.config.log.access or self.is_draining or on_end is not None
+
+    def mention_return(self, returned: object) -> None:
+        """An application returns something, which means nothing in ASGI 3: say so, once."""
+        if not self._return_mentioned:
+            self._return_mentioned = True
+            logger.warning(
+                "the application returns a value (%s), which is ignored; it should send messages",
+                type(returned).__name__,
+            )
 
     def describe(self) -> str:
         """What serves, for the log."""

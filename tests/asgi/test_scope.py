@@ -191,6 +191,14 @@ def test_an_empty_state_is_there_and_a_missing_lifespan_is_told_by_its_absence()
     assert "state" not in make(state=None)
 
 
+def test_what_an_application_makes_of_the_fields_is_not_what_the_server_reads() -> None:
+    headers = [(b"te", b"trailers")]
+    event = RequestReceived(1, "GET", b"/", headers, "1.1", "http", b"a", None, True)
+    scope = http_scope(event, ScopeContext(CLIENT, SERVER, "", None))
+    scope["headers"][:] = [None, 5]
+    assert event.headers == [(b"te", b"trailers")]
+
+
 def test_the_method_is_passed_as_it_is() -> None:
     assert make(method="PURGE")["method"] == "PURGE"
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+import anyio
 import pytest
 import trio
 
@@ -96,3 +99,66 @@ def test_streams_that_answer_in_one_turn_share_a_write(library: str) -> None:
     assert len(transport.writes) <= 3
     for n in range(STREAMS):
         assert sum(b"/%d" % n in write for write in transport.writes) >= 1
+
+
+GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
+
+
+def drive(library: str, app: Any, talk: Callable[[Worker], Awaitable[None]]) -> None:
+    """Run ``talk`` beside a worker that has ``app``."""
+
+    async def run() -> None:
+        worker = Worker(app, Config(log=Log(access=False)))
+        with anyio.fail_after(20):
+            async with worker.backend.running(worker.streams):
+                await talk(worker)
+
+    anyio.run(run, backend=library)
+
+
+@pytest.mark.parametrize("library", ["asyncio", "trio"])
+@pytest.mark.filterwarnings("error")
+def test_what_goes_wrong_after_an_application_costs_its_connection_only(
+    library: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bug of ours in logging a request, say."""
+
+    def failing(self: Worker, stream: object) -> None:
+        raise RuntimeError("a bug")
+
+    async def talk(worker: Worker) -> None:
+        worker.watches_ends = True
+        with monkeypatch.context() as patch:
+            patch.setattr(Worker, "stream_ended", failing)
+            accept(worker, Transport()).data_received(GET)
+            while worker.streams:
+                await anyio.sleep(0)
+        transport = Transport()
+        accept(worker, transport).data_received(GET)
+        while not transport.writes:
+            await anyio.sleep(0)
+
+    with caplog.at_level(logging.ERROR, "hyperserver"):
+        drive(library, at_once, talk)
+    assert "internal error" in caplog.text
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_task_that_an_application_leaves_behind_is_told_of_the_end(answers: bool) -> None:
+    """It waits in receive(), for what can no longer come."""
+    left: list[asyncio.Task[Any]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        left.append(asyncio.ensure_future(receive()))
+        await asyncio.sleep(0)
+        if answers:
+            await at_once(scope, receive, send)
+
+    async def talk(worker: Worker) -> None:
+        accept(worker, Transport()).data_received(GET)
+        while not left:
+            await anyio.sleep(0)
+        assert await left[0] == {"type": "http.disconnect"}
+
+    drive("asyncio", app, talk)

@@ -60,7 +60,7 @@ def failing(app: Any, headers: Any = ()) -> Sent:
 
     async def main() -> None:
         with pytest.raises(ValueError, match="<on purpose>"):
-            await with_tracebacks(app)({"type": "http", "headers": headers}, None, send)  # type: ignore[arg-type]
+            await with_tracebacks(app)({"type": "http", "headers": headers}, None, send)
 
     asyncio.run(main())
     return sent
