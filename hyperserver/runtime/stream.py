@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
 
 from hyperserver.asgi.http import HTTPCycle
@@ -84,8 +85,13 @@ class ApplicationCall:
             connection.contain()
             complete = True
         connection.stream_ended(cast("AnyStream", self), complete)
-        if failure is not None or not complete:
-            self._report(failure, gone=gone)
+        try:
+            if failure is not None or not complete:
+                self._report(failure, gone=gone)
+        finally:
+            # Its traceback has this frame: as a cycle, all that the application held would wait for
+            # the garbage collector, and so would the `finally` of a generator it did not finish.
+            failure = None
 
     def _report(self, failure: BaseException | None, *, gone: bool) -> None:
         """Log what went wrong, or raise it if it is the worker's own cancellation."""
@@ -218,7 +224,31 @@ AnyStream = Stream | WebSocketStream
 
 
 def is_disconnect(error: BaseException) -> bool:
-    """Whether ``error`` is only our own news of a lost client, alone or in groups."""
+    """Whether ``error`` is only our own news of a lost client: alone, in groups, or translated.
+
+    Frameworks translate it into an exception of their own (Starlette's ``ClientDisconnect``). That
+    is raised by the very frame that has caught ours, and it is not one of Python's classes, as
+    mistakes in such a place would be.
+    """
     if isinstance(error, BaseExceptionGroup):
         return all(is_disconnect(inner) for inner in error.exceptions)
-    return isinstance(error, ClientDisconnected)
+    if isinstance(error, ClientDisconnected):
+        return True
+    caught = error.__context__
+    return (
+        caught is not None
+        and type(error).__module__ != "builtins"
+        and _raised_in(error) is _caught_in(caught)
+        and is_disconnect(caught)
+    )
+
+
+def _raised_in(error: BaseException) -> FrameType | None:
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return place and place.tb_frame
+
+
+def _caught_in(error: BaseException) -> FrameType | None:
+    return error.__traceback__ and error.__traceback__.tb_frame
