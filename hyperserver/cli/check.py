@@ -100,15 +100,16 @@ def _application(config: Config) -> Iterator[Finding]:
     if config.app is None:
         yield Finding("warning", "application: none is named, so none was imported")
         return
-    from hyperserver.runtime.load import load_app
+    from hyperserver.runtime.load import load_app, style_of
 
     try:
         with contextlib.redirect_stdout(sys.stderr):  # what it prints is not part of our answer
-            load_app(config.app, config.app_dir, factory=config.factory)
+            app = load_app(config.app, config.app_dir, factory=config.factory)
+        style = style_of(app, config)
     except AppError as error:
         yield Finding("error", str(error), ("app",), code=error.exit_code)
     else:
-        yield Finding("ok", f"application: {config.app}")
+        yield Finding("ok", f"application: {config.app} ({style})")
 
 
 def _addresses(config: Config) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from hyperserver.config.load import from_mapping, load_file
 from hyperserver.config.schema import (
     HTTP1,
     HTTP2,
+    WSGI,
     Config,
     Limits,
     Listen,
@@ -20,6 +21,7 @@ __all__ = [
     "HTTP1",
     "HTTP2",
     "TLS",
+    "WSGI",
     "Certificate",
     "ClientAuth",
     "Config",

@@ -338,6 +338,18 @@ class Proxy:
 
 
 @dataclass(frozen=True, slots=True)
+class WSGI:
+    """WSGI applications, each call of which takes a thread."""
+
+    threads: int = setting(
+        40,
+        "Calls that may run at a time in each worker; more requests wait for one to end.",
+        minimum=1,
+        maximum=10_000,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What is written where: access lines to standard output, the rest to standard error."""
 
@@ -435,6 +447,12 @@ class Config:
     )
     app_dir: str = setting(".", "Directory put first on the import path.", unit="path")
     factory: bool = setting(False, "The attribute is a function that returns the application.")
+    interface: str = setting(
+        "auto",
+        "How the application is called; auto tells by its looks: whether it is async, and how many "
+        "arguments it takes.",
+        choices=("auto", "asgi3", "asgi2", "wsgi"),
+    )
     worker: str = setting(
         "auto",
         "The event loop; auto takes uvloop where it is installed, else asyncio.",
@@ -489,6 +507,7 @@ class Config:
     http2: HTTP2 = field(default_factory=HTTP2)
     websocket: WebSocket = field(default_factory=WebSocket)
     proxy: Proxy = field(default_factory=Proxy)
+    wsgi: WSGI = field(default_factory=WSGI)
     log: Log = field(default_factory=Log)
     recycle: Recycle = field(default_factory=Recycle)
 

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import anyio
 
-from hyperserver.asgi.types import ASGIApplication
+from hyperserver.asgi.types import Application
 from hyperserver.config.schema import Config
 from hyperserver.errors import HyperserverError
 from hyperserver.observe.logs import configure, logger
@@ -40,7 +40,7 @@ def main(descriptor: int) -> NoReturn:
     sys.exit(work(job, channel))
 
 
-def work(job: Job, channel: Lower, app: ASGIApplication | None = None) -> int:
+def work(job: Job, channel: Lower, app: Application | None = None) -> int:
     """Serve until told to stop; the exit code. ``app`` is given where it has been loaded."""
     _take_signals()
     set_log_level(job.config, job.speaks)
@@ -82,7 +82,7 @@ def set_log_level(config: Config, speaks: bool) -> None:
         logger.setLevel(logging.WARNING)
 
 
-async def _serve(app: ASGIApplication, job: Job, channel: Lower) -> int:
+async def _serve(app: Application, job: Job, channel: Lower) -> int:
     sockets = [inherited(*one) for one in job.sockets]
     worker = Worker(app, job.config)
     worker.speaks = job.speaks

@@ -1,4 +1,4 @@
-"""Finding the application that ``package.module:attribute`` names."""
+"""Finding the application that ``package.module:attribute`` names, and serving it in its style."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import traceback
 from pathlib import Path
 from typing import cast
 
-from hyperserver.asgi.types import ASGIApplication
+from hyperserver.asgi import styles
+from hyperserver.asgi.types import Application, ASGI2Application, ASGIApplication, WSGIApplication
+from hyperserver.config.schema import Config
 from hyperserver.errors import AppError
+from hyperserver.observe.logs import logger
 
 
-def load_app(target: str, app_dir: str = ".", *, factory: bool = False) -> ASGIApplication:
+def load_app(target: str, app_dir: str = ".", *, factory: bool = False) -> Application:
     """Import ``target`` with ``app_dir`` first on the import path.
 
     Raises AppError with one line that says what is wrong; where the application's own code
@@ -43,7 +46,56 @@ def load_app(target: str, app_dir: str = ".", *, factory: bool = False) -> ASGIA
         raise AppError(
             f"cannot load {target!r}: {type(found).__name__} object is not callable{hint}"
         )
-    return cast("ASGIApplication", found)
+    return cast("Application", found)
+
+
+def style_of(app: object, config: Config) -> styles.Style:
+    """The style to serve ``app`` in. Raises AppError where it has none that ``config`` allows."""
+    try:
+        style = styles.choose(app, config.interface)
+    except ValueError as error:
+        hint = ""
+        if config.interface != "auto":
+            hint = f'; `interface` = "{config.interface}" is not for it'
+        raise AppError(f"cannot serve {_name(app, config)}: it {error}{hint}") from None
+    if style.interface == "wsgi" and config.lifespan == "on":
+        raise AppError(
+            f"cannot serve {_name(app, config)}: it is a WSGI application, which has no lifespan; "
+            '`lifespan` = "on" is not for it'
+        )
+    return style
+
+
+def adapt(app: Application, config: Config) -> ASGIApplication:
+    """``app`` as an ASGI 3 application, whatever it is. Raises AppError.
+
+    Anything but ASGI 3 is named in the log.
+    """
+    style = style_of(app, config)
+    if not style.certain:
+        logger.warning(
+            "cannot tell the interface of %s, serving it as %s; `interface` makes it certain",
+            _name(app, config),
+            style,
+        )
+    if style.interface == "wsgi":
+        from hyperserver.runtime.wsgi import WSGI
+
+        threads = config.wsgi.threads
+        logger.info("serving %s as WSGI, in up to %d threads", _name(app, config), threads)
+        wsgi = cast("WSGIApplication", app)
+        return WSGI(wsgi, threads, multiprocess=config.workers != 1)
+    if style.interface == "asgi2":
+        logger.info("serving %s as ASGI 2", _name(app, config))
+        return styles.single(cast("ASGI2Application", app))
+    return cast("ASGIApplication", app)
+
+
+def _name(app: object, config: Config) -> str:
+    """How ``app`` is called in messages."""
+    if config.app is not None:
+        return repr(config.app)
+    return getattr(app, "__qualname__", None) or f"the {type(app).__qualname__} object"
 
 
 def _import(module_name: str, target: str, directory: str) -> object:

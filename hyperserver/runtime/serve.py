@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 from anyio.abc import TaskStatus
 
-from hyperserver.asgi.types import ASGIApplication
+from hyperserver.asgi.types import Application
 from hyperserver.config.load import from_mapping, with_absolute_paths
 from hyperserver.config.schema import Config
 from hyperserver.errors import ConfigError
@@ -29,9 +29,8 @@ from hyperserver.runtime.worker import Worker
 _OF_A_USER = {"USER", "LOGNAME", "HOME"}
 
 
-
 async def serve(
-    app: ASGIApplication,
+    app: Application,
     config: Config | Mapping[str, Any] | None = None,
     *,
     task_status: TaskStatus[list[str]] = anyio.TASK_STATUS_IGNORED,
@@ -81,7 +80,7 @@ async def _stop_after(trigger: Callable[[], Awaitable[object]], worker: Worker) 
 
 
 def run(
-    app: ASGIApplication | str,
+    app: Application | str,
     config: Config | Mapping[str, Any] | None = None,
     *,
     reread: Callable[[], Config] | None = None,
@@ -140,7 +139,7 @@ def run(
         clear()
 
 
-def _reloads(app: ASGIApplication | str, config: Config) -> bool:
+def _reloads(app: Application | str, config: Config) -> bool:
     """Whether a parent is to watch files and start a server anew. Raises ConfigError."""
     if config.reload and not isinstance(app, str):
         raise ConfigError(
@@ -153,7 +152,7 @@ def _reloads(app: ASGIApplication | str, config: Config) -> bool:
     return wanted and isinstance(app, str) and hasattr(os, "posix_spawn")
 
 
-def _is_supervised(app: ASGIApplication | str, config: Config) -> bool:
+def _is_supervised(app: Application | str, config: Config) -> bool:
     """Whether there is to be a process beside those that serve. Raises ConfigError."""
     keys = ["workers"] * (config.workers != 1) + ["preload"] * config.preload
     keys += ["recycle"] * config.recycle.is_set
@@ -167,7 +166,7 @@ def _is_supervised(app: ASGIApplication | str, config: Config) -> bool:
     return bool(keys)
 
 
-def _loaded(app: ASGIApplication | str, config: Config) -> ASGIApplication:
+def _loaded(app: Application | str, config: Config) -> Application:
     if not isinstance(app, str):
         return app
     from hyperserver.runtime.load import load_app
@@ -176,7 +175,7 @@ def _loaded(app: ASGIApplication | str, config: Config) -> ASGIApplication:
 
 
 def _supervise(
-    app: ASGIApplication | str,
+    app: Application | str,
     config: Config,
     sockets: list[OpenSocket],
     notifier: Notifier,

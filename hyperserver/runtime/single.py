@@ -13,7 +13,7 @@ import anyio.to_thread
 from anyio.abc import TaskStatus
 
 from hyperserver import __version__
-from hyperserver.asgi.types import ASGIApplication
+from hyperserver.asgi.types import Application
 from hyperserver.config.schema import Config
 from hyperserver.observe.logs import logger
 from hyperserver.runtime.listeners import OpenSocket
@@ -23,7 +23,7 @@ from hyperserver.runtime.worker import CANCEL_PATIENCE, Worker
 
 
 async def serve_alone(
-    app: ASGIApplication,
+    app: Application,
     config: Config,
     sockets: list[OpenSocket],
     notifier: Notifier,
@@ -40,7 +40,7 @@ async def serve_alone(
 class _Single:
     def __init__(
         self,
-        app: ASGIApplication,
+        app: Application,
         config: Config,
         sockets: list[OpenSocket],
         notifier: Notifier,

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from hyperserver import __version__
-from hyperserver.asgi.types import ASGIApplication
+from hyperserver.asgi.types import Application
 from hyperserver.config.schema import Config
 from hyperserver.errors import AppError, ConfigError, HyperserverError, UsageError
 from hyperserver.observe.logs import logger
@@ -80,7 +80,7 @@ class Supervisor:
         config: Config,
         sockets: list[OpenSocket],
         *,
-        app: ASGIApplication | None = None,
+        app: Application | None = None,
         reread: Callable[[], Config] | None = None,
         environment: Callable[[Config], Mapping[str, str]] = lambda _: os.environ,
         notifier: Notifier | None = None,

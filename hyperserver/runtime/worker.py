@@ -29,12 +29,13 @@ from hyperserver.runtime.admission import Admission
 from hyperserver.runtime.backend import Backend, Listener
 from hyperserver.runtime.dates import http_date
 from hyperserver.runtime.lifespan import Lifespan
+from hyperserver.runtime.load import adapt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hyperserver.asgi.proxy import ProxyTrust
-    from hyperserver.asgi.types import ASGIApplication
+    from hyperserver.asgi.types import Application, ASGIApplication
     from hyperserver.config.schema import Config, Listen
     from hyperserver.protocol.answers import Answer
     from hyperserver.protocol.events import RequestReceived, RequestRefused
@@ -75,10 +76,11 @@ def _with_tracebacks(app: ASGIApplication) -> ASGIApplication:
 
 
 class Worker:
-    """Serves ``app`` on open sockets until ``stop`` is called."""
+    """Serves ``app`` on open sockets until ``stop`` is called. Raises AppError if it cannot."""
 
-    def __init__(self, app: ASGIApplication, config: Config) -> None:
-        self.app = _with_tracebacks(app) if config.dev else app
+    def __init__(self, app: Application, config: Config) -> None:
+        adapted = adapt(app, config)
+        self.app = _with_tracebacks(adapted) if config.dev else adapted
         self.backend = make_backend()
         self.engines = choose_engines(
             config.http1.engine, config.http2.engine, config.websocket.engine

@@ -150,11 +150,11 @@ def test_check_of_what_init_writes_for_development(capsys: Output, app: str) -> 
     configuration, libraries, *rest = out.splitlines()
     assert configuration == "ok: configuration: hyperserver.toml"
     assert re.fullmatch(
-        r"ok: libraries: \w+, HTTP/1\.1 by \w+ \d\S*, HTTP/2 by h2 \d\S*, WebSocket by \w+ \d\S*",
+        r"ok: libraries: \w+, HTTP/1\.1 by \w+ \d\S*, HTTP/2 by \w+ \d\S*, WebSocket by \w+ \d\S*",
         libraries,
     )
     assert rest == [
-        f"ok: application: {app}:app",
+        f"ok: application: {app}:app (ASGI 3)",
         "ok: address: 127.0.0.1:0",
     ]
     assert err == "imported\n"

@@ -50,7 +50,7 @@ SETTINGS = settings()
 def test_every_table_is_found() -> None:
     assert [name for name, _ in tables()] == [
         "", "listen", "process", "tls", "limits", "timeouts", "http1", "http2",
-        "websocket", "proxy", "log", "recycle",
+        "websocket", "proxy", "wsgi", "log", "recycle",
     ]  # fmt: skip
 
 
