@@ -11,6 +11,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from importlib.util import find_spec
+from typing import cast
 
 import httpx
 import pytest
@@ -57,7 +58,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """Tell whoever draws the table which cell the test is for."""
     marker = item.get_closest_marker("capability")
     if marker is not None and isinstance(item, pytest.Function):
-        framework, worker = item.callspec.params["target"]
+        framework, worker = cast("tuple[str, str]", item.callspec.params["target"])
         http = item.callspec.params.get("http", "")
         item.user_properties.append(("cell", [framework, worker, http, marker.args[0]]))
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 import os
 import sys
 from collections import defaultdict
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from tests.e2e.support import ROOT
 from tests.frameworks import table
 from tests.frameworks.matrix import EVERYTHING, FRAMEWORKS
-from tests.frameworks.table import Cell, Results
+from tests.frameworks.table import Cell
 
 PAGE = ROOT / "docs" / "frameworks.md"
 
@@ -27,24 +27,24 @@ class Collector:
     """Takes part in the run as a plugin: gathers how each cell has fared."""
 
     def __init__(self) -> None:
-        self.results: Results = defaultdict(set)
+        self.results: defaultdict[Cell, set[str]] = defaultdict(set)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
         """The tests of one (framework, worker) go to one process, which starts its server once."""
         from xdist.scheduler import LoadScopeScheduling  # pytest has to load the plugin first
 
-        class ByServer(LoadScopeScheduling):
+        class ByServer(LoadScopeScheduling):  # type: ignore[misc] # it has no types
             def _split_scope(self, nodeid: str) -> str:
                 return "-".join(nodeid.rpartition("[")[2].rstrip("]").split("-")[:2])
 
         return ByServer(config, log)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        cells = [value for name, value in report.user_properties if name == "cell"]
         if report.when == "call" or not report.passed:
-            for value in cells:
-                self.results[Cell(*map(str, value))].add(report.outcome)
+            for name, value in report.user_properties:
+                if name == "cell":
+                    self.results[Cell(*cast("list[str]", value))].add(report.outcome)
 
 
 def main(arguments: list[str]) -> int:

@@ -34,7 +34,7 @@ async def lifespan() -> AsyncIterator[None]:
 
 
 def first(request: Request, name: str) -> str:
-    return request.query.get(name, [""])[0]
+    return str(request.query.get(name, [""])[0])
 
 
 @route.get("/json")
@@ -98,9 +98,7 @@ async def wait(request: Request) -> Response:
 async def upload(request: Request) -> Response:
     form = await request.form()
     (file,) = form["file"]
-    return json(
-        {"name": file.file_name.decode(), "size": len(file.data), "note": form["note"]}
-    )
+    return json({"name": file.file_name.decode(), "size": len(file.data), "note": form["note"]})
 
 
 @route.post("/body")
@@ -137,7 +135,9 @@ async def state(request: Request) -> Response:
 
 @route.get("/note")
 async def note(request: Request) -> Response:
-    return Response(200, content=Content(b"text/plain", notes.get(first(request, "key"), "").encode()))
+    return Response(
+        200, content=Content(b"text/plain", notes.get(first(request, "key"), "").encode())
+    )
 
 
 @route.ws("/echo")

@@ -128,7 +128,7 @@ def routes(app: Quart) -> Quart:
     async def deny() -> None:
         abort(401, "not you")
 
-    vars(app)["asgi_app"] = hinting(app.asgi_app)
+    app.asgi_app = hinting(app.asgi_app)  # type: ignore[method-assign] # as Quart documents it
     return app
 
 
