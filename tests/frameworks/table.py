@@ -17,7 +17,7 @@ TITLES = {
     "events": "SSE",
     "background": "background task",
     "websocket": "WebSocket",
-    "binary": "of bytes",
+    "binary": "binary messages",
     "hints": "early hints",
 }
 
@@ -100,6 +100,10 @@ def as_markdown(rows: list[Row]) -> str:
     names = list(CAPABILITIES)
     half = names.index("lifespan") + 1
     parts = [
+        "What is asked of each:",
+        "",
+        *(f"* {TITLES.get(name, name)}: {text}" for name, text in CAPABILITIES.items()),
+        "",
         "### Workers, and the way there and back",
         "",
         *draw([*WORKERS, *names[:half]]),

@@ -64,10 +64,10 @@ def test_a_framework_that_is_not_installed_is_named() -> None:
 
 def test_the_page_around_it_stays() -> None:
     rows = table.rows(ALL)
-    page = table.insert(f"before\n{BEGIN}\nold\n{END}\nafter\n", rows)
+    page = table.insert(f"before\n{BEGIN}\nthe last run\n{END}\nafter\n", rows)
     assert page.startswith(f"before\n{BEGIN}\n")
     assert page.endswith(f"{END}\nafter\n")
-    assert "old" not in page
+    assert "the last run" not in page
     assert table.insert(page, rows) == page
 
 
