@@ -21,7 +21,7 @@ _ARGUMENTS = {"asgi3": 3, "asgi2": 1, "wsgi": 2}
 #: What everybody calls the first argument.
 _NAMES = ("scope", "environ")
 #: Libraries whose decorators make WSGI applications of functions with other arguments.
-_WSGI_DECORATORS = ("webob", "werkzeug")
+_WSGI_DECORATORS = ("webob", "werkzeug", "wsgiref")
 
 
 class Style(NamedTuple):
@@ -57,6 +57,8 @@ def choose(app: object, interface: str) -> Style:
 
     Raises ValueError with the reason, a clause about ``app``, where it cannot be served so.
     """
+    if not callable(app):
+        raise ValueError("is not callable")
     if interface == "auto":
         return recognise(app)
     style = Style(interface)

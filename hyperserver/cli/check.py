@@ -100,7 +100,7 @@ def _application(config: Config) -> Iterator[Finding]:
     if config.app is None:
         yield Finding("warning", "application: none is named, so none was imported")
         return
-    from hyperserver.runtime.load import load_app, style_of
+    from hyperserver.runtime.load import doubt, load_app, style_of
 
     try:
         with contextlib.redirect_stdout(sys.stderr):  # what it prints is not part of our answer
@@ -109,6 +109,8 @@ def _application(config: Config) -> Iterator[Finding]:
     except AppError as error:
         yield Finding("error", str(error), ("app",), code=error.exit_code)
     else:
+        if not style.certain:
+            yield Finding("warning", doubt(app, style, config), ("interface",))
         yield Finding("ok", f"application: {config.app} ({style})")
 
 

@@ -119,7 +119,7 @@ _INSTEAD = {
     "max_requests_jitter": "recycle.jitter is a part of recycle.max_requests, in percent",
     "server_names": "let the application check the host",
     "h2_max_header_list_size": "limits.request_head holds for HTTP/2 as well",
-    "wsgi_max_body_size": "WSGI applications need an adapter; limits.request_body holds for all",
+    "wsgi_max_body_size": "bodies are not held in memory; limits.request_body bounds them for all",
 }
 
 
@@ -146,6 +146,7 @@ def import_hypercorn(path: str) -> Translation:
                 notes.add(key, f"{value!r} cannot be translated: {error}")
         elif key not in _LISTENERS and key not in _TLS and key not in _CLIENTS:
             notes.add(key, _INSTEAD.get(key, "there is no counterpart"))
+    _interface(new)
     _listeners(old, new, notes)
     _client_auth(old, new, notes)
     blocks = [f"# Translated from {Path(path).name}.", *commented(new, describe(Config))]
@@ -175,6 +176,15 @@ def _set(new: dict[str, Any], target: str, value: Any) -> None:
     for table in tables:
         new = new.setdefault(table, {})
     new[name] = value
+
+
+def _interface(new: dict[str, Any]) -> None:
+    """An application may be called "wsgi:package.module:attribute"."""
+    mode, _, app = str(new.get("app", "")).partition(":")
+    if mode in {"asgi", "wsgi"} and ":" in app:
+        new["app"] = app
+        if mode == "wsgi":
+            new["interface"] = "wsgi"
 
 
 def _listeners(old: dict[str, Any], new: dict[str, Any], notes: _Notes) -> None:

@@ -73,11 +73,7 @@ def adapt(app: Application, config: Config) -> ASGIApplication:
     """
     style = style_of(app, config)
     if not style.certain:
-        logger.warning(
-            "cannot tell the interface of %s, serving it as %s; `interface` makes it certain",
-            _name(app, config),
-            style,
-        )
+        logger.warning("%s", doubt(app, style, config))
     if style.interface == "wsgi":
         from hyperserver.runtime.wsgi import WSGI
 
@@ -89,6 +85,14 @@ def adapt(app: Application, config: Config) -> ASGIApplication:
         logger.info("serving %s as ASGI 2", _name(app, config))
         return styles.single(cast("ASGI2Application", app))
     return cast("ASGIApplication", app)
+
+
+def doubt(app: object, style: styles.Style, config: Config) -> str:
+    """What is to be said of a style that is no more than likely."""
+    return (
+        f"cannot tell the interface of {_name(app, config)}, serving it as {style}; "
+        "`interface` makes it certain"
+    )
 
 
 def _name(app: object, config: Config) -> str:

@@ -46,7 +46,8 @@ class Threads:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._work: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        #: What to call; None ends the thread that gets it.
+        self._work: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._count = 0
         #: Threads that wait for work, less the work that waits.
@@ -88,6 +89,8 @@ class Threads:
                         self._count -= 1
                         return
                 continue
+            if work is None:
+                return
             work()
             del work  # and with it a request, which would stay until the next
             with self._lock:
@@ -99,12 +102,9 @@ class Threads:
             self._closed = True
             waiting = max(self._free, 0)
             self._free -= waiting
+            self._count -= waiting
         for _ in range(waiting):
-            self._work.put(_nothing)
-
-
-def _nothing() -> None:
-    """Work that makes a thread see that it is to end."""
+            self._work.put(None)
 
 
 def _bridge() -> tuple[Signal, Callable[[Callable[[], None]], object]]:

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+from wsgiref.types import StartResponse, WSGIEnvironment
+from wsgiref.types import WSGIApplication as TheirWSGIApplication
+from wsgiref.validate import validator
 
 import pytest
 
 from hyperserver.asgi.styles import Style, choose, recognise, single
+from hyperserver.asgi.types import Application
 
 Any3 = Callable[..., Any]
 
@@ -216,6 +220,7 @@ CERTAIN = [
     ("wsgi", functools.partial(wsgi_after, {})),
     ("wsgi", decorated(wsgi)),
     ("wsgi", decorator_of("werkzeug.wrappers.request")),
+    ("wsgi", validator(wsgi)),
 ]
 
 
@@ -269,6 +274,12 @@ def test_what_is_no_application_is_told_why(app: object, reason: str | None) -> 
     assert str(caught.value).startswith(reason)
 
 
+@pytest.mark.parametrize("interface", ["auto", "asgi3", "asgi2", "wsgi"])
+def test_what_cannot_be_called_is_no_application(interface: str) -> None:
+    with pytest.raises(ValueError, match="is not callable"):
+        choose(5, interface)
+
+
 @pytest.mark.parametrize(
     ("interface", "app", "reason"),
     [
@@ -299,6 +310,19 @@ def test_where_one_cannot_tell_the_setting_decides(app: object, interface: str) 
 def test_frameworks_are_recognised(module: str, name: str) -> None:
     made = getattr(pytest.importorskip(module), name)(module)
     assert recognise(made) == Style("wsgi" if module == "flask" else "asgi3")
+
+
+def test_public_types_take_applications_of_every_style() -> None:
+    """What mypy checks; here it is enough that these are values."""
+
+    def by_the_library(
+        environ: WSGIEnvironment, start_response: StartResponse, /
+    ) -> Iterable[bytes]:
+        return []
+
+    theirs: TheirWSGIApplication = by_the_library
+    applications: list[Application] = [three, double, by_the_library, theirs, WSGIObject()]
+    assert len(applications) == 5
 
 
 def test_a_style_reads_as_it_is_called() -> None:

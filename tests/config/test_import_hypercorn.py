@@ -114,6 +114,22 @@ def test_what_cannot_be_translated_is_said(tmp_path: Path, line: str, note: str)
     assert said.startswith(f"{tmp_path}/hypercorn.toml:1: {line.partition(' ')[0]}: {note}")
 
 
+@pytest.mark.parametrize(
+    ("old", "app", "interface"),
+    [
+        ("wsgi:shop.wsgi:app", "shop.wsgi:app", "wsgi"),
+        ("asgi:shop.asgi:app", "shop.asgi:app", "auto"),
+        ("wsgi:app", "wsgi:app", "auto"),
+    ],
+)
+def test_the_interface_of_an_application(
+    tmp_path: Path, old: str, app: str, interface: str
+) -> None:
+    config, translation = translate(tmp_path, f'application_path = "{old}"')
+    assert (config.app, config.interface) == (app, interface)
+    assert not translation.notes
+
+
 def test_the_default_address_is_kept(tmp_path: Path) -> None:
     assert translate(tmp_path, "")[0] == Config()
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from hyperserver.config import schema
+from hyperserver.config.schema import Config
 from hyperserver.errors import AppError
-from hyperserver.runtime.load import load_app
+from hyperserver.runtime.load import adapt, load_app, style_of
+from hyperserver.runtime.wsgi import WSGI
 
 SHOP = """
 async def app(scope, receive, send): ...
@@ -153,3 +157,82 @@ def test_a_factory_that_raises_shows_its_own_traceback(project: Path) -> None:
     assert lines[0] == "the factory 'shop:broken' failed:"
     assert lines[2].startswith(f'  File "{project / "shop.py"}"')
     assert lines[-1] == "ValueError: no settings"
+
+
+# ---- styles ----------------------------------------------------------------------------------
+
+
+async def asgi3(scope: Any, receive: Any, send: Any) -> None: ...
+
+
+def asgi2(scope: Any) -> Any: ...
+
+
+def wsgi(environ: Any, start_response: Any) -> Any: ...
+
+
+def anything(*args: Any) -> Any: ...
+
+
+class Opaque:
+    def __call__(self) -> None: ...
+
+
+def test_an_asgi_application_is_served_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "hyperserver"):
+        assert adapt(asgi3, Config()) is asgi3
+        assert adapt(asgi3, Config(interface="asgi3")) is asgi3
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("app", "config", "line"),
+    [
+        (asgi2, Config(), "serving asgi2 as ASGI 2"),
+        (asgi2, Config(interface="asgi2"), "serving asgi2 as ASGI 2"),
+        (wsgi, Config(), "serving wsgi as WSGI, in up to 40 threads"),
+        (wsgi, Config(app="shop:app", wsgi=schema.WSGI(threads=3)),
+         "serving 'shop:app' as WSGI, in up to 3 threads"),
+        (anything, Config(interface="wsgi"), "serving anything as WSGI, in up to 40 threads"),
+        (anything, Config(),
+         ("cannot tell the interface of anything, serving it as ASGI 3; `interface` makes it "
+          "certain")),
+    ],
+)  # fmt: skip
+def test_another_interface_is_named_in_the_log(
+    app: Any, config: Config, line: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "hyperserver"):
+        adapt(app, config)
+    assert [record.getMessage() for record in caplog.records] == [line]
+
+
+def test_what_was_adapted_is_adapted_no_more() -> None:
+    served = adapt(wsgi, Config())
+    assert isinstance(served, WSGI)
+    assert adapt(served, Config()) is served
+    assert adapt(adapt(asgi2, Config()), Config()) is not None
+
+
+@pytest.mark.parametrize(
+    ("app", "config", "message"),
+    [
+        (asgi3, Config(interface="wsgi"),
+         ('cannot serve asgi3: it is async, which WSGI does not know; `interface` = "wsgi" is not '
+          "for it")),
+        (wsgi, Config(interface="asgi3", app="shop:app"),
+         ("cannot serve 'shop:app': it takes 2 arguments, and ASGI 3 calls it with 3; "
+          '`interface` = "asgi3" is not for it')),
+        (Opaque(), Config(),
+         ("cannot serve the Opaque object: it takes no arguments; is it a factory? then add "
+          "--factory")),
+        (wsgi, Config(lifespan="on"),
+         ("cannot serve wsgi: it is a WSGI application, which has no lifespan; "
+          '`lifespan` = "on" is not for it')),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_served_is_one_line(app: Any, config: Config, message: str) -> None:
+    for find in (style_of, adapt):
+        with pytest.raises(AppError) as caught:
+            find(app, config)
+        assert str(caught.value) == message

@@ -531,7 +531,7 @@ def test_closing_ends_the_threads_that_wait(monkeypatch: pytest.MonkeyPatch) -> 
         threads.submit(lambda: barrier.wait(PATIENCE))
     wait_until(lambda: threads._free == 3, "they wait")
     may_go_on, done = threading.Event(), threading.Event()
-    threads.submit(lambda: may_go_on.wait(PATIENCE))
+    threads.submit(lambda: may_go_on.wait(3 * PATIENCE))
     wait_until(lambda: threads._free == 2, "one works")
     threads.close()
     wait_until(lambda: len(our_threads()) == 1, "the others end")
