@@ -285,7 +285,7 @@ class _Call:
         logger.error(
             "the application does not return, its thread is left behind: %s %s",
             self._scope["method"],
-            self._scope["path"],
+            self._scope["raw_path"].decode("ascii", "replace"),  # which no "%0A" can break
         )
         while self._asked and not self._is_over:
             self._reply(self._asked[0], ClientDisconnected())
