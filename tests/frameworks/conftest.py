@@ -6,7 +6,6 @@ one after the other for that.
 
 from __future__ import annotations
 
-import os
 import re
 import uuid
 from collections.abc import Iterator
@@ -18,10 +17,9 @@ import pytest
 
 from tests.e2e.support import Server
 from tests.frameworks.clients import HTTP_VERSIONS, browse
-from tests.frameworks.matrix import EVERYTHING, FRAMEWORKS, Framework
+from tests.frameworks.matrix import CHOSEN, FRAMEWORKS, Framework
 
 BY_NAME = {framework.name: framework for framework in FRAMEWORKS}
-CHOSEN = [framework for framework in FRAMEWORKS if framework.quick or os.environ.get(EVERYTHING)]
 
 
 def pytest_configure(config: pytest.Config) -> None:

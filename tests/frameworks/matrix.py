@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,13 +12,16 @@ from typing import Any
 
 WORKERS = ["asyncio", "uvloop", "trio"]
 
-#: Set by ``make frameworks``; else the frameworks that ``make test`` installs are taken.
+#: The variable by which ``make frameworks`` asks for all frameworks, not only the quick ones.
 EVERYTHING = "TEST_FRAMEWORKS"
 
 
 @dataclass(frozen=True)
 class Framework:
-    """One row. ``limits`` says why a capability or a worker is not there, ``notes`` how it is."""
+    """One row. ``limits`` says why a capability or a worker is not there, ``notes`` how it is.
+
+    The ``quick`` ones are those that ``make test`` installs and tests.
+    """
 
     name: str
     title: str
@@ -58,3 +62,4 @@ def read() -> tuple[dict[str, str], list[Framework]]:
 
 
 CAPABILITIES, FRAMEWORKS = read()
+CHOSEN = [framework for framework in FRAMEWORKS if framework.quick or os.environ.get(EVERYTHING)]

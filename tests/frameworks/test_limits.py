@@ -6,8 +6,7 @@ import pytest
 
 from tests.e2e.support import Server
 from tests.frameworks.clients import refusal
-from tests.frameworks.conftest import CHOSEN
-from tests.frameworks.matrix import WORKERS, Framework
+from tests.frameworks.matrix import CHOSEN, WORKERS, Framework
 from tests.frameworks.test_contract import LINES
 
 CASES = [
