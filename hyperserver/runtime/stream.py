@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -96,10 +97,10 @@ class ApplicationCall:
     def _report(self, failure: BaseException | None, *, gone: bool) -> None:
         """Log what went wrong, or raise it if it is the worker's own cancellation."""
         if failure is not None:
-            backend = self.connection.worker.backend
-            if isinstance(failure, KeyboardInterrupt) or backend.is_cancellation(failure):
+            is_cancellation = self.connection.worker.backend.is_cancellation
+            if isinstance(failure, KeyboardInterrupt) or is_cancellation(failure):
                 raise failure
-            if not (gone and is_disconnect(failure)):
+            if not (gone and is_disconnect(failure, is_cancellation)):
                 logger.error(
                     "exception in the application: %s %s",
                     self.request.method,
@@ -223,15 +224,18 @@ class WebSocketStream(WebSocketCycle, ApplicationCall):
 AnyStream = Stream | WebSocketStream
 
 
-def is_disconnect(error: BaseException) -> bool:
+def is_disconnect(
+    error: BaseException, beside: Callable[[BaseException], bool] = lambda _: False
+) -> bool:
     """Whether ``error`` is only our own news of a lost client: alone, in groups, or translated.
 
     Frameworks translate it into an exception of their own (Starlette's ``ClientDisconnect``). That
     is raised by the very frame that has caught ours, and it is not one of Python's classes, as
-    mistakes in such a place would be.
+    mistakes in such a place would be. In a group there may be what ``beside`` knows: the task that was
+    sending learns of the loss while its siblings are cancelled.
     """
     if isinstance(error, BaseExceptionGroup):
-        return all(is_disconnect(inner) for inner in error.exceptions)
+        return all(beside(inner) or is_disconnect(inner, beside) for inner in error.exceptions)
     if isinstance(error, ClientDisconnected):
         return True
     caught = error.__context__

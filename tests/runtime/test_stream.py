@@ -18,11 +18,15 @@ from hyperserver.runtime.stream import ApplicationCall, is_disconnect
 App = Callable[..., Coroutine[Any, Any, None]]
 
 
+class Cancelled(BaseException):
+    """What the backend cancels with."""
+
+
 class Call(ApplicationCall):
     """A call whose client has left, or has not."""
 
     def __init__(self, app: App, *, gone: bool) -> None:
-        backend = SimpleNamespace(is_cancellation=lambda error: False)
+        backend = SimpleNamespace(is_cancellation=lambda error: isinstance(error, Cancelled))
         connection: Any = SimpleNamespace(
             worker=SimpleNamespace(app=app, backend=backend), stream_ended=lambda *_: None
         )
@@ -91,6 +95,14 @@ async def grouped(scope: Any, receive: Any, send: Any) -> None:
         raise BaseExceptionGroup("of a nursery", [error]) from None
 
 
+async def among_cancelled(scope: Any, receive: Any, send: Any) -> None:
+    try:
+        await plain(scope, receive, send)
+    except OSError as error:
+        inner = BaseExceptionGroup("of an inner nursery", [Cancelled(), error])
+        raise BaseExceptionGroup("of a nursery", [inner, Cancelled()]) from None
+
+
 async def by_a_context_manager(scope: Any, receive: Any, send: Any) -> None:
     with translating(Translated):
         await send({})
@@ -110,12 +122,16 @@ async def failing_to_clean_up(scope: Any, receive: Any, send: Any) -> None:
         clean_up()
 
 
+async def mistaken_among_cancelled(scope: Any, receive: Any, send: Any) -> None:
+    raise BaseExceptionGroup("of a nursery", [Cancelled(), ValueError()])
+
+
 async def unrelated(scope: Any, receive: Any, send: Any) -> None:
     raise Translated
 
 
 @pytest.mark.parametrize(
-    "app", [plain, translated, translated_twice, grouped, by_a_context_manager]
+    "app", [plain, translated, translated_twice, grouped, among_cancelled, by_a_context_manager]
 )
 def test_a_lost_client_is_no_failure(app: App, caplog: pytest.LogCaptureFixture) -> None:
     run(app)
@@ -124,7 +140,9 @@ def test_a_lost_client_is_no_failure(app: App, caplog: pytest.LogCaptureFixture)
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
 
 
-@pytest.mark.parametrize("app", [mistaken, failing_to_clean_up, unrelated])
+@pytest.mark.parametrize(
+    "app", [mistaken, failing_to_clean_up, mistaken_among_cancelled, unrelated]
+)
 def test_a_failure_is_one_though_the_client_is_lost(
     app: App, caplog: pytest.LogCaptureFixture
 ) -> None:
