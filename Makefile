@@ -5,6 +5,7 @@
 #   make check                    ruff and mypy
 #   make docs                     the files that are made from the settings' schema
 #   make autobahn [ARGS=--http2]  the Autobahn WebSocket testsuite (needs a Python 2.7)
+#   make frameworks               the frameworks of the field, each in a small application
 #   make memcheck                 the HTTP/2 engines' tests under AddressSanitizer (needs gcc)
 #   make bench SCENARIO=h1-hello  CPU per request, next to other servers
 #   make clean                    remove all that these targets made
@@ -20,7 +21,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: serve test check docs autobahn memcheck bench clean
+.PHONY: serve test check docs autobahn frameworks memcheck bench clean
 .DELETE_ON_ERROR:
 
 serve: .venv/.serve
@@ -42,6 +43,9 @@ docs: .venv/.serve
 autobahn: .venv/.test
 	@$(BIN)/python -m tests.autobahn.run $(ARGS)
 
+frameworks: tests/frameworks/.venv/.ready
+	@tests/frameworks/.venv/bin/python -m tests.frameworks.run $(ARGS)
+
 memcheck: .venv/.test
 	@tests/memcheck $(BIN)/python $(ARGS)
 
@@ -51,7 +55,7 @@ bench: .venv/.bench
 clean:
 	@rm -rf hyperserver/protocol/h2/*.so
 	@rm -rf .venv build dist *.egg-info benchmarks/.venv benchmarks/results
-	@rm -rf tests/autobahn/.venv tests/autobahn/reports
+	@rm -rf tests/autobahn/.venv tests/autobahn/reports tests/frameworks/.venv
 	@rm -rf .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -95,4 +99,12 @@ clean:
 .venv/.check: .venv/.test
 	@echo "installing ruff and mypy into .venv"
 	@$(PIP) install --editable '.[test,lint]'
+	@touch $@
+
+# Apart from the rest: what frameworks require of each other's libraries must not decide what is tested.
+tests/frameworks/.venv/.ready: .venv/.serve tests/frameworks/requirements.txt
+	@echo "installing the frameworks into tests/frameworks/.venv"
+	@$(BIN)/python -m venv --clear tests/frameworks/.venv
+	@tests/frameworks/.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@tests/frameworks/.venv/bin/python tests/frameworks/install.py
 	@touch $@

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
 
 from hyperserver.asgi.files import FileCycle
@@ -93,21 +95,21 @@ class ApplicationCall:
             connection.stream_ended(cast("AnyStream", self), complete)
         except Exception:  # noqa: BLE001
             connection.contain()
-        if failure is not None or not complete:
-            try:
+        try:
+            if failure is not None or not complete:
                 self._report(failure, gone=gone)
-            finally:
-                # It refers to this frame, and this frame to it. What the application left behind
-                # ends now, and not when the garbage collector comes by.
-                failure = None
+        finally:
+            # Its traceback has this frame: as a cycle, all that the application held would wait for
+            # the garbage collector, and so would the `finally` of a generator it did not finish.
+            failure = None
 
     def _report(self, failure: BaseException | None, *, gone: bool) -> None:
         """Log what went wrong, or raise it if it is the worker's own cancellation."""
         if failure is not None:
-            backend = self.connection.worker.backend
-            if isinstance(failure, KeyboardInterrupt) or backend.is_cancellation(failure):
+            is_cancellation = self.connection.worker.backend.is_cancellation
+            if isinstance(failure, KeyboardInterrupt) or is_cancellation(failure):
                 raise failure
-            if not (gone and is_disconnect(failure)):
+            if not (gone and is_disconnect(failure, is_cancellation)):
                 logger.error(
                     "exception in the application: %s %s",
                     self.request.method,
@@ -243,8 +245,35 @@ class WebSocketStream(WebSocketCycle, ApplicationCall):
 AnyStream = Stream | WebSocketStream
 
 
-def is_disconnect(error: BaseException) -> bool:
-    """Whether ``error`` is only our own news of a lost client, alone or in groups."""
+def is_disconnect(
+    error: BaseException, beside: Callable[[BaseException], bool] = lambda _: False
+) -> bool:
+    """Whether ``error`` is only our own news of a lost client: alone, in groups, or translated.
+
+    Frameworks translate it into an exception of their own (Starlette's ``ClientDisconnect``). That
+    is raised by the very frame that has caught ours, and it is not one of Python's classes, as
+    mistakes in such a place would be. In a group there may be what ``beside`` knows: the task that was
+    sending learns of the loss while its siblings are cancelled.
+    """
     if isinstance(error, BaseExceptionGroup):
-        return all(is_disconnect(inner) for inner in error.exceptions)
-    return isinstance(error, ClientDisconnected)
+        return all(beside(inner) or is_disconnect(inner, beside) for inner in error.exceptions)
+    if isinstance(error, ClientDisconnected):
+        return True
+    caught = error.__context__
+    return (
+        caught is not None
+        and type(error).__module__ != "builtins"
+        and _raised_in(error) is _caught_in(caught)
+        and is_disconnect(caught)
+    )
+
+
+def _raised_in(error: BaseException) -> FrameType | None:
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return place and place.tb_frame
+
+
+def _caught_in(error: BaseException) -> FrameType | None:
+    return error.__traceback__ and error.__traceback__.tb_frame

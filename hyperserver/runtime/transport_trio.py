@@ -470,6 +470,8 @@ class TrioBackend:
         self._context = contextvars.copy_context()
 
     def is_cancellation(self, error: BaseException) -> bool:
+        if isinstance(error, BaseExceptionGroup):  # an application's nurseries make groups of it
+            return all(self.is_cancellation(inner) for inner in error.exceptions)
         return isinstance(error, trio.Cancelled) and trio.current_effective_deadline() == -math.inf
 
     async def give_way(self) -> None:

@@ -1,11 +1,9 @@
-"""WebSocket with the clients and frameworks that people use."""
+"""WebSocket with the clients that people use."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterator
-from importlib.util import find_spec
 
 import pytest
 import websockets
@@ -13,10 +11,9 @@ import websockets.sync.client
 
 from tests.e2e.conftest import WORKERS
 from tests.e2e.support import PATIENCE, Server
-from tests.e2e.websocket_client import Socket, handshake, new_key, serve
+from tests.e2e.websocket_client import new_key, serve
 
 VARIANTS = [(worker, engine) for worker in WORKERS for engine in ("wsproto", "websockets")]
-FRAMEWORKS = "tests.e2e.apps.websocket_frameworks:make_"
 
 
 @pytest.fixture(scope="module", params=VARIANTS, ids="-".join)
@@ -30,9 +27,6 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 @pytest.fixture
 def key() -> str:
     return new_key()
-
-
-# ---- clients that people use ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("compression", ["deflate", None])
@@ -103,45 +97,3 @@ def test_many_clients_at_once(server: Server) -> None:
                 tasks.create_task(talk(number))
 
     asyncio.run(talk_all())
-
-
-# ---- frameworks ----------------------------------------------------------------------------------
-
-CASES = [
-    *[(framework, worker) for framework in ("starlette", "fastapi") for worker in WORKERS],
-    *[("quart", worker) for worker in WORKERS if worker != "trio"],
-    ("quart_trio", "trio"),
-]
-
-
-@pytest.fixture(scope="module", params=CASES, ids="-".join)
-def framework(request: pytest.FixtureRequest) -> Iterator[tuple[str, Server]]:
-    name, worker = request.param
-    if find_spec(name) is None:
-        pytest.skip(f"needs {name}")
-    with Server(FRAMEWORKS + name, worker, "--factory", "--no-access-log") as server:
-        yield name, server
-        assert server.stop() == 0, str(server.stderr)
-        assert "Traceback" not in str(server.stderr)
-
-
-def test_framework(framework: tuple[str, Server]) -> None:
-    name, server = framework
-    url = f"ws://127.0.0.1:{server.port}/echo"
-    with websockets.sync.client.connect(url, proxy=None) as client:
-        assert json.loads(client.recv(timeout=PATIENCE)) == {"path": "/echo"}
-        for message in ("ü", b"\xff", "x" * 100_000, b""):
-            if message == b"" and "quart" in name:
-                continue  # Quart takes an empty message of bytes for none
-            client.send(message)
-            assert client.recv(timeout=PATIENCE) == message
-    with Socket(server, "/echo") as vanishing:
-        assert vanishing.message()
-        vanishing.reset()
-    with server.connect() as refused:
-        refused.send(handshake("/deny"))
-        response = refused.response()
-        assert (response.status, b"not you" in response.body) == (401, True)
-    with server.connect() as refused:
-        refused.send(handshake("/nowhere"))
-        assert refused.response().status in {403, 404}

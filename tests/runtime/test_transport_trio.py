@@ -86,3 +86,23 @@ def test_the_poller_polls_again_while_applications_are_due() -> None:
         greedy.sendall(request("/greedy") * PIPELINED)
 
     assert serve(scenario, on_request).index("/late") < 200
+
+
+def test_a_cancellation_is_one_though_nurseries_have_grouped_it() -> None:
+    backend = TrioBackend()
+    judged = []
+
+    async def main() -> None:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            try:
+                async with trio.open_nursery() as outer, trio.open_nursery() as inner:
+                    outer.start_soon(trio.sleep_forever)
+                    inner.start_soon(trio.sleep_forever)
+            except BaseExceptionGroup as error:
+                mixed = BaseExceptionGroup("", [error, ValueError("beside it")])
+                judged.extend([backend.is_cancellation(error), backend.is_cancellation(mixed)])
+                raise
+
+    trio.run(main)
+    assert judged == [True, False]

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
-from quart import Quart, Response, current_app, request
+from quart import Quart, Response, abort, current_app, make_push_promise, request, websocket
 
 notes: dict[str, Any] = {}
 
@@ -17,6 +17,10 @@ def routes(app: Quart) -> Quart:
     @app.before_serving
     async def begin() -> None:
         current_app.config["GREETING"] = "hello from the lifespan"
+
+    @app.after_serving
+    async def end() -> None:
+        print("the lifespan has ended")
 
     @app.route("/json", methods=["GET", "POST"])
     async def json() -> dict[str, Any]:
@@ -99,4 +103,42 @@ def routes(app: Quart) -> Quart:
     async def note() -> str:
         return str(notes.get(request.args["key"], ""))
 
+    @app.route("/push")
+    async def push() -> str:
+        await make_push_promise("/items/7")
+        return "pushed"
+
+    @app.route("/hints")
+    async def hints() -> str:
+        return "hinted"
+
+    @app.websocket("/echo")
+    async def echo() -> None:
+        """Quart cancels the handler of a client that has left."""
+        key = websocket.args.get("key", "")
+        await websocket.send_json({"path": websocket.path})
+        try:
+            while True:
+                await websocket.send(await websocket.receive())
+        except anyio.get_cancelled_exc_class():
+            notes[key] = "left"
+            raise
+
+    @app.websocket("/deny")
+    async def deny() -> None:
+        abort(401, "not you")
+
+    app.asgi_app = hinting(app.asgi_app)  # type: ignore[method-assign] # as Quart documents it
     return app
+
+
+def hinting(app: Any) -> Any:
+    """Middleware that hints at what a page needs, before the page is asked for."""
+
+    async def hinted(scope: Any, receive: Any, send: Any) -> None:
+        if scope.get("path") == "/hints" and "http.response.early_hint" in scope["extensions"]:
+            links = [b"</style.css>; rel=preload; as=style"]
+            await send({"type": "http.response.early_hint", "links": links})
+        await app(scope, receive, send)
+
+    return hinted

@@ -2,6 +2,6 @@
 
 from quart_trio import QuartTrio
 
-from tests.e2e.apps.quart_routes import routes
+from tests.frameworks.apps.quart_routes import routes
 
 app = routes(QuartTrio(__name__))

@@ -7,7 +7,18 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import anyio
-from fastapi import BackgroundTasks, Depends, FastAPI, File, Form, Request, UploadFile
+from fastapi import (
+    BackgroundTasks,
+    Depends,
+    FastAPI,
+    File,
+    Form,
+    HTTPException,
+    Request,
+    UploadFile,
+    WebSocket,
+    WebSocketDisconnect,
+)
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from pydantic import BaseModel
 
@@ -17,6 +28,7 @@ notes: dict[str, Any] = {}
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, str]]:
     yield {"greeting": "hello from the lifespan"}
+    print("the lifespan has ended")
 
 
 app = FastAPI(lifespan=lifespan)
@@ -127,3 +139,37 @@ async def state(request: Request) -> str:
 @app.get("/note", response_class=PlainTextResponse)
 async def note(key: str) -> str:
     return str(notes.get(key, ""))
+
+
+@app.get("/push", response_class=PlainTextResponse)
+async def push(request: Request) -> str:
+    await request.send_push_promise("/items/7")
+    return "pushed"
+
+
+@app.get("/hints", response_class=PlainTextResponse)
+async def hints(request: Request) -> str:
+    await request.send_early_hints("</style.css>; rel=preload; as=style")
+    return "hinted"
+
+
+@app.websocket("/echo")
+async def echo(websocket: WebSocket, key: str = "") -> None:
+    await websocket.accept()
+    await websocket.send_json({"path": websocket.url.path})
+    try:
+        while True:
+            message = await websocket.receive()
+            if message["type"] == "websocket.disconnect":
+                raise WebSocketDisconnect(message["code"])
+            if message.get("text") is not None:
+                await websocket.send_text(message["text"])
+            else:
+                await websocket.send_bytes(message["bytes"])
+    except WebSocketDisconnect as left:
+        notes[key] = f"left with {left.code}"
+
+
+@app.websocket("/deny")
+async def deny(websocket: WebSocket) -> None:
+    raise HTTPException(401, "not you")

@@ -10,11 +10,13 @@ import anyio
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.datastructures import UploadFile
+from starlette.endpoints import WebSocketEndpoint
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
 notes: dict[str, Any] = {}
 
@@ -26,6 +28,7 @@ class State(TypedDict):
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[State]:
     yield {"greeting": "hello from the lifespan"}
+    print("the lifespan has ended")
 
 
 async def json(request: Request) -> Response:
@@ -107,13 +110,46 @@ async def note(request: Request) -> Response:
     return PlainTextResponse(notes.get(request.query_params["key"], ""))
 
 
+async def push(request: Request) -> Response:
+    await request.send_push_promise("/items/7")
+    return PlainTextResponse("pushed")
+
+
+async def hints(request: Request) -> Response:
+    await request.send_early_hints("</style.css>; rel=preload; as=style")
+    return PlainTextResponse("hinted")
+
+
+class Echo(WebSocketEndpoint):
+    async def on_connect(self, websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.send_json({"path": websocket.url.path})
+
+    async def decode(self, websocket: WebSocket, message: Any) -> str | bytes:
+        data: bytes | None = message.get("bytes")
+        return str(message["text"]) if data is None else data
+
+    async def on_receive(self, websocket: WebSocket, data: str | bytes) -> None:
+        if isinstance(data, str):
+            await websocket.send_text(data)
+        else:
+            await websocket.send_bytes(data)
+
+    async def on_disconnect(self, websocket: WebSocket, close_code: int) -> None:
+        notes[websocket.query_params.get("key", "")] = f"left with {close_code}"
+
+
+async def deny(websocket: WebSocket) -> None:
+    await websocket.send_denial_response(PlainTextResponse("not you", 401))
+
+
 async def headed(request: Request, call_next: RequestResponseEndpoint) -> Response:
     response = await call_next(request)
     response.headers["x-middleware"] = "was here"
     return response
 
 
-ROUTES = [
+ROUTES: list[BaseRoute] = [
     Route("/json", json, methods=["GET", "POST"]),
     Route("/items/{number:int}", item),
     Route("/stream", stream),
@@ -125,6 +161,10 @@ ROUTES = [
     Route("/fail", fail),
     Route("/state", state),
     Route("/note", note),
+    Route("/push", push),
+    Route("/hints", hints),
+    WebSocketRoute("/echo", Echo),
+    WebSocketRoute("/deny", deny),
 ]
 wrapped = Starlette(
     routes=ROUTES, middleware=[Middleware(BaseHTTPMiddleware, dispatch=headed)], lifespan=lifespan

@@ -2,6 +2,6 @@
 
 from quart import Quart
 
-from tests.e2e.apps.quart_routes import routes
+from tests.frameworks.apps.quart_routes import routes
 
 app = routes(Quart(__name__))
