@@ -164,6 +164,8 @@ class _Source:
         part = self.part
         with self.descriptors:
             if part.path is not None:
+                if not os.path.isabs(part.path):
+                    raise ValueError("the path is not absolute")
                 self._number = self.descriptors.add(os.open(part.path, _FLAGS))
             status = os.fstat(self._number)
             if not stat.S_ISREG(status.st_mode):

@@ -250,6 +250,18 @@ def test_a_file_that_is_none(given: object) -> None:
         files._Source(FilePart(file=given))
 
 
+@pytest.mark.parametrize("path", ["", "pyproject.toml", "../x"])
+def test_a_path_must_be_absolute(path: str) -> None:
+    """What it leads to must not depend on where the process happens to be."""
+
+    async def main() -> None:
+        source = files._Source(FilePart(path))
+        with pytest.raises(LocalProtocolError, match="not absolute"):
+            await source.prepare()
+
+    anyio.run(main)
+
+
 def test_only_regular_files_are_sent() -> None:
     reading, writing = os.pipe()
 
