@@ -182,10 +182,13 @@ def _arguments(app: object, *, follow_wrapped: bool = False) -> _Arguments | Non
 
 
 def single(app: ASGI2Application) -> ASGIApplication:
-    """``app``, which is an ASGI 2 application, as one of ASGI 3."""
+    """``app``, which is an ASGI 2 application, as one of ASGI 3.
+
+    Its scope is that of any other, also in the version, which is what the server implements (ASGI,
+    "Connection Scope"): not what the application was written for.
+    """
 
     def call(scope: Scope, receive: Receive, send: Send) -> Any:
-        version = {**scope["asgi"], "version": "2.0"}
-        return app({**scope, "asgi": version})(receive, send)
+        return app(scope)(receive, send)
 
     return call
