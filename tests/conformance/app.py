@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
@@ -158,15 +159,24 @@ class Call:
     # ---- files ---------------------------------------------------------------------------
 
     async def send_file(
-        self, path: str, message: Message, seek: int = 0, bare: bool = False
+        self, path: str, messages: list[Message], seek: int = 0, bare: bool = False
     ) -> None:
-        """``http.response.zerocopysend`` of a file, by object or ``bare`` descriptor; the notes
-        tell where its position is afterwards, which shows as well that it is open.
+        """Messages with the file, by object or ``bare`` descriptor, where they have a ``file``.
+
+        One note for each, and one of where the file's position is: it is open afterwards.
         """
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+        with open(path, "rb") as file:  # noqa: PTH123
             file.seek(seek)
-            await self.send({**message, "file": file.fileno() if bare else file})
-            self.note.add({"at": file.tell()})
+            for message in messages:
+                if "file" in message:
+                    await self.send({**message, "file": file.fileno() if bare else file})
+                else:
+                    await self.send(message)
+            self.note.add({"at": os.lseek(file.fileno(), 0, os.SEEK_CUR)})
+
+    async def change(self, path: str, size: int) -> None:
+        """A file becomes longer or shorter."""
+        os.truncate(path, size)
 
     # ---- what an application knows, and what it can do to it -----------------------------
 

@@ -6,6 +6,7 @@ A ``Peer`` is a connection, an ``Exchange`` one request on it, an ``Answer`` wha
 from __future__ import annotations
 
 import ast
+import random
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -507,8 +508,8 @@ class hung_up:  # noqa: N801 - reads as a phrase
 
 
 def write_file(folder: Path, size: int) -> tuple[Path, bytes]:
-    """A file of ``size`` bytes, no two near each other alike, and its content."""
-    content = b"".join(b"%08d" % number for number in range(size // 8 + 1))[:size]
+    """A file of ``size`` random bytes, and these."""
+    content = random.Random(size).randbytes(size)
     path = folder / new_key()
     path.write_bytes(content)
     return path, content

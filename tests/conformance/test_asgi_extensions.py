@@ -171,6 +171,30 @@ def test_push_is_offered_where_it_works(server: Served, worker: str) -> None:
             assert extensions(peer)[name] == {}
 
 
+def test_a_pushed_request_is_not_offered_to_push(server: Served, worker: str, key: str) -> None:
+    """RFC 9113 §8.4: only a stream that the client has opened can have promises."""
+    script: list[Step] = [("show", "extensions"), *sends(push()), *whole()]
+    with server.peer(HTTP2) as peer:
+        assert isinstance(peer, Peer2)
+        assert peer.ask(script=[*must_send(start(), pushed(script, key), body())]).whole
+        shown, raised, _ = server.notes(key)
+        assert "http.response.push" not in shown["extensions"]
+        assert refused(raised)
+        assert peer.client.body(2) == b"done"
+        assert peer.client.reader.promised == [2]
+
+
+def test_what_is_not_offered_raises(server: Served, version: str) -> None:
+    """ASGI, "Extensions": an application is told what it may send. Nothing is sent instead."""
+    settings = {wire.ENABLE_PUSH: 0}
+    with server.peer(version, settings=settings) as peer:
+        assert refused(peer.run(sends(push()))[0])
+    if version == HTTP1:
+        script = [*sends(hint(*LINKS), push()), ("reply",)]
+        notes = of_http10(server, script).literal
+        assert all(map(refused, notes)), notes
+
+
 def test_a_push_that_is_no_longer_wanted_is_none(server: Served, worker: str, key: str) -> None:
     """RFC 9113 §8.4: SETTINGS may forbid it at any time; the application has done nothing wrong."""
     script = [("show", "extensions"), ("wait", key), *sends(push()), *whole()]

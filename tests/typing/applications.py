@@ -10,9 +10,11 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 import hyperserver
-from hyperserver.asgi.types import ASGIApplication, Message, Receive, Scope, Send
+from hyperserver.asgi.types import ASGI2Application, ASGIApplication, Message, Receive, Scope, Send
 
 if TYPE_CHECKING:
+    from wsgiref import types as wsgi
+
     from asgiref import typing as asgiref
     from fastapi import FastAPI
     from quart import Quart
@@ -138,3 +140,33 @@ def channels_of_asgiref(
     _message: Message = event
     _mapping: Mapping[str, Any] = scope
     _send: asgiref.ASGISendCallable = send
+
+
+# ---- of two calls --------------------------------------------------------------------------------
+
+
+class Legacy:
+    def __init__(self, scope: asgiref.Scope) -> None: ...
+
+    async def __call__(
+        self, receive: asgiref.ASGIReceiveCallable, send: asgiref.ASGISendCallable
+    ) -> None: ...
+
+
+def legacy(scope: dict[str, Any]) -> Callable[[Receive, Send], Awaitable[None]]:
+    raise NotImplementedError
+
+
+async def of_two_calls(legacies: asgiref.ASGI2Application, any_of: asgiref.ASGIApplication) -> None:
+    ours: ASGI2Application = legacies
+    await hyperserver.serve(ours)
+    await hyperserver.serve(legacies)
+    await hyperserver.serve(any_of)
+    await hyperserver.serve(Legacy)
+    await hyperserver.serve(legacy)
+    hyperserver.run(any_of)
+
+
+async def of_wsgi(app: wsgi.WSGIApplication) -> None:
+    await hyperserver.serve(app)
+    hyperserver.run(app)
