@@ -176,6 +176,33 @@ def test_a_rate_that_is_too_high_ends_some_time(open_stream: Peer, act: Act) -> 
     assert_connection_error(open_stream, ENHANCE_YOUR_CALM)
 
 
+def test_many_small_frames_may_be_answered_all_at_once(h2_with: Open) -> None:
+    """By a client that was busy meanwhile: with two WINDOW_UPDATE frames for each, as many send."""
+    peer = h2_with()
+    stream_id = peer.get()
+    peer.start(stream_id)
+    count = 5_000
+    for _ in range(count):
+        peer.connection.send_data(stream_id, b"data: x\n\n")
+        peer.drain()
+    for _ in range(count):
+        peer.grant(0, 9)
+        peer.grant(stream_id, 9)
+    assert_alive(peer)
+
+
+def test_windows_opened_byte_by_byte_are_a_flood(h2_with: Open) -> None:
+    """Each costs us a DATA frame (CVE-2019-9511)."""
+    peer = h2_with(settings={wire.INITIAL_WINDOW_SIZE: 1})
+    stream_id = peer.get()
+    peer.start(stream_id)
+    peer.connection.send_data(stream_id, bytes(60_000))
+    peer.drain()
+    done = until_over(peer, lambda p: p.grant(stream_id, 1), 6_000)
+    assert 3_000 < done < 5_500
+    assert_connection_error(peer, ENHANCE_YOUR_CALM)
+
+
 def test_different_kinds_of_control_frames_add_up(open_stream: Peer) -> None:
     def act(peer: Peer) -> None:
         ping(peer)

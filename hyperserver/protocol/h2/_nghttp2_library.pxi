@@ -261,7 +261,6 @@ cdef class _Library:
             self._submit_data(stream_id, <const uint8_t *>view.buf, view.len, end_stream)
         finally:
             PyBuffer_Release(&view)
-        self._abuse.data_sent()
 
     cdef int _submit_data(
         self, int32_t stream_id, const uint8_t *data, Py_ssize_t size, bint ends

@@ -6,6 +6,13 @@ from hyperserver.protocol.h2.budget import Budget
 from hyperserver.protocol.h2.frames import ConnectionFault, ErrorCode
 
 
+#: WINDOW_UPDATE frames with which a client may answer one of DATA: one for the stream and one for the
+#: connection, and some clients send each in two steps.
+_UPDATES = 4
+#: More than the DATA frames that wait for a client's answer at any time.
+_MOST_EXPECTED = 1_000_000
+
+
 class Abuse:
     """Counts, within time windows, what costs a peer little and us more.
 
@@ -14,17 +21,19 @@ class Abuse:
       so as many as a connection can have open, and some more, are no abuse.
     * ``control``: PING, SETTINGS and unknown frames, empty DATA, frames on streams that are gone.
     * ``priorities``: cheap, but for a client that sends nothing else (CVE-2019-9513).
-    * ``windows``: WINDOW_UPDATE. A client answers our DATA with these, so DATA earns them back;
-      opening windows byte by byte (CVE-2019-9511) spends more than it earns.
+    * ``windows``: WINDOW_UPDATE. A client answers each of our DATA frames with some, maybe a good
+      while later and with many of them at once. Those are ``expected``; windows that are opened byte
+      by byte (CVE-2019-9511) are not: their DATA is no reason for more of it.
     """
 
-    __slots__ = ("_control", "_priorities", "_resets", "_windows")
+    __slots__ = ("_control", "_expected", "_priorities", "_resets", "_windows")
 
     def __init__(self) -> None:
         self._resets = Budget(200, 20)
         self._control = Budget(1000, 50)
         self._priorities = Budget(2000, 100)
         self._windows = Budget(4000, 100)
+        self._expected = 0
 
     def reset(self, now: float) -> None:
         if not self._resets.spend(now):
@@ -39,8 +48,11 @@ class Abuse:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many priority frames")
 
     def window_update(self, now: float) -> None:
-        if not self._windows.spend(now):
+        if self._expected:
+            self._expected -= 1
+        elif not self._windows.spend(now):
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many window updates")
 
     def data_sent(self, frames: int = 1) -> None:
-        self._windows.refund(4 * frames)
+        """So many DATA frames that were as large as they could be but for the client's windows."""
+        self._expected = min(self._expected + _UPDATES * frames, _MOST_EXPECTED)

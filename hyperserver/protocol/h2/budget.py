@@ -36,7 +36,3 @@ class Budget:
             return False
         self._tokens = tokens - n
         return True
-
-    def refund(self, n: int = 1) -> None:
-        """Give back what turned out to be well spent; never more than the burst."""
-        self._tokens = min(self._tokens + n, self._burst)

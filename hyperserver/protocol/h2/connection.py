@@ -84,6 +84,7 @@ class HTTP2Connection:
             self._turns,
             self.streams,
             defaults,
+            self._abuse,
             self._response_ended,
             lambda stream_id: self.event_queue.append(StreamWritable(stream_id)),
         )

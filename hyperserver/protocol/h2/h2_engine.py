@@ -348,7 +348,6 @@ class H2Session:
 
     def send_data(self, stream_id: int, data: bytes | memoryview, end_stream: bool) -> None:
         self._h2.send_data(stream_id, bytes(data), end_stream)
-        self._abuse.data_sent()
 
     def push(self, stream_id: int, block: Headers) -> int | None:
         try:

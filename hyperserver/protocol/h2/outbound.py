@@ -7,10 +7,14 @@ from collections.abc import Callable
 from hyperserver.errors import LocalProtocolError
 from hyperserver.protocol.events import Headers
 from hyperserver.protocol.h2 import messages
+from hyperserver.protocol.h2.abuse import Abuse
 from hyperserver.protocol.h2.session import Session
 from hyperserver.protocol.h2.streams import NOT_STARTED, SENDING, Stream
 from hyperserver.protocol.h2.turns import Turns
 from hyperserver.protocol.interface import HIGH_WATER, ResponseDefaults
+
+#: Bytes of a DATA frame that is no small one, though a window made it smaller than it could be.
+_WORTH = 1024
 
 
 class Outbound:
@@ -25,6 +29,7 @@ class Outbound:
     """
 
     __slots__ = (
+        "_abuse",
         "_defaults",
         "_on_ended",
         "_on_writable",
@@ -42,6 +47,7 @@ class Outbound:
         turns: Turns,
         streams: dict[int, Stream],
         defaults: ResponseDefaults,
+        abuse: Abuse,
         on_ended: Callable[[Stream], None],
         on_writable: Callable[[int], None],
     ) -> None:
@@ -50,6 +56,7 @@ class Outbound:
         self._scheduler = turns.scheduler
         self._streams = streams
         self._defaults = defaults
+        self._abuse = abuse
         self._on_ended = on_ended
         self._on_writable = on_writable
         self.waiting = 0
@@ -175,6 +182,8 @@ class Outbound:
         ends = size == before and stream.end_queued and not stream.trailers
         session.send_data(stream.id, stream.take(size), ends)
         self.sent += size
+        if size == before or size >= _WORTH:
+            self._abuse.data_sent()
         if before > HIGH_WATER >= stream.queued:
             self._on_writable(stream.id)
         if stream.queued:

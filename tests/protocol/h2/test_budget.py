@@ -72,22 +72,6 @@ def test_time_that_goes_back_costs_nothing() -> None:
     assert [budget.spend(t) for t in (10.0, 5.0, 0.0, 10.0)] == [True, True, True, False]
 
 
-def test_a_refund_can_be_spent_again() -> None:
-    budget = Budget(3, 0.0)
-    assert budget.spend(0.0, 3)
-    budget.refund()
-    assert [budget.spend(0.0) for _ in range(2)] == [True, False]
-    budget.refund(2)
-    assert budget.spend(0.0, 2)
-
-
-def test_refunds_do_not_add_up_beyond_the_burst() -> None:
-    budget = Budget(2, 0.0)
-    for _ in range(5):
-        budget.refund(3)
-    assert [budget.spend(0.0) for _ in range(3)] == [True, True, False]
-
-
 def test_a_long_lived_connection_below_the_rate_is_never_refused() -> None:
     budget = Budget(10, 5.0)
     assert all(budget.spend(second / 4) for second in range(100_000))
