@@ -5,7 +5,6 @@ from __future__ import annotations
 from hyperserver.protocol.h2.budget import Budget
 from hyperserver.protocol.h2.frames import ConnectionFault, ErrorCode
 
-
 #: WINDOW_UPDATE frames with which a client may answer one of DATA: one for the stream and one for the
 #: connection, and some clients send each in two steps.
 _UPDATES = 4
