@@ -4,8 +4,7 @@ standard library.
 It does little for a message, so that the server has the work: a frame is masked once, before the
 load, and what comes back is compared with the one echo that may. It offers no compression.
 
-``--seconds`` loads for a time, ``--hold`` opens sockets, has one message echoed by each and keeps
-them until standard input ends. Either prints one line of JSON: the fields of LoadResult.
+It loads for a time and prints one line of JSON: the fields of LoadResult.
 """
 
 from __future__ import annotations
@@ -26,8 +25,6 @@ from urllib.parse import urlsplit
 TEXT, CLOSE, PING, PONG = 0x81, 0x88, 0x89, 0x8A  # opcodes of final frames (RFC 6455 §5.2)
 
 _PATIENCE = 5.0  # seconds without a byte from the server
-_OPENING = 35.0  # seconds to open all; servers that ping give up 40 seconds after the first
-_SETTLE = 0.5  # seconds for the server to come to rest with the sockets open
 _READ = 1 << 16  # a larger buffer would be mapped and unmapped for each call
 
 
@@ -187,36 +184,6 @@ def load(url: str, connections: int, depth: int, size: int, seconds: float) -> d
     return _result(messages, now - start, latencies)
 
 
-def hold(url: str, connections: int, size: int) -> tuple[dict[str, float], list[Connection]]:
-    """Open the connections one by one; each has one message echoed, which its latency includes."""
-    payload = b"x" * size
-    request, echo = frame(TEXT, payload, os.urandom(4)), frame(TEXT, payload)
-    opened: list[Connection] = []
-    latencies = array("d")
-    start = time.perf_counter()
-    for number in range(connections):
-        before = time.perf_counter()
-        if before > start + _OPENING:
-            raise LoadFailure(f"{number} sockets were open after {_OPENING:.0f} seconds")
-        connection = Connection(url)
-        exchange(connection.sock, request, echo)
-        latencies.append(time.perf_counter() - before)
-        opened.append(connection)
-    seconds = time.perf_counter() - start
-    time.sleep(_SETTLE)
-    closed = sum(_is_closed(connection.sock) for connection in opened)
-    if closed:
-        raise LoadFailure(f"the server closed {closed} of {connections} idle sockets")
-    return _result(connections, seconds, latencies), opened
-
-
-def _is_closed(sock: socket.socket) -> bool:
-    try:
-        return not sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return False
-
-
 def _result(messages: int, seconds: float, latencies: array[float]) -> dict[str, float]:
     percentiles = quantiles(latencies, n=100, method="inclusive")
     return {
@@ -233,20 +200,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--connections", type=int, required=True)
     parser.add_argument("--depth", type=int, default=1, help="messages in flight on each")
     parser.add_argument("--size", type=int, default=64, help="bytes in a message")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--seconds", type=float)
-    what.add_argument("--hold", action="store_true")
+    parser.add_argument("--seconds", type=float, required=True)
     options = parser.parse_args(argv)
+    given = (options.connections, options.depth, options.size, options.seconds)
     try:
-        if options.hold:
-            result, opened = hold(options.url, options.connections, options.size)
-            print(json.dumps(result), flush=True)
-            sys.stdin.read()
-            for connection in opened:
-                connection.sock.close()
-        else:
-            given = (options.connections, options.depth, options.size, options.seconds)
-            print(json.dumps(load(options.url, *given)))
+        print(json.dumps(load(options.url, *given)))
     except (OSError, LoadFailure) as error:
         print(error, file=sys.stderr)
         return 1
