@@ -23,7 +23,7 @@ def markdown(result: Result) -> str:
         "",
         *table(result),
         *ratios(result),
-        *_doubts(result),
+        *doubts(result),
     ]
     return "\n".join([*lines, ""])
 
@@ -32,7 +32,7 @@ def _rounds(result: Result) -> str:
     return f"Median of {result.rounds} rounds" if result.rounds > 1 else "One round"
 
 
-def table(result: Result) -> list[str]:
+def table(result: Result, versions: bool = True) -> list[str]:
     """All contenders. Those that have no figures are named with the reason."""
     unit = result.unit
     columns = {
@@ -40,22 +40,20 @@ def table(result: Result) -> list[str]:
         "memory": [f"KiB/{unit}", "RSS with all of them", f"CPU µs/{unit}", f"{unit}s/s"],
         "start": ["first answer", "slowest", "CPU", "RSS"],
     }[result.metric]
-    columns = ["server", *columns, "versions"]
-    rows = [(row, _cells(result, row)) for row in result.rows]
-    return [
-        f"| {' | '.join(columns)} |",
-        "|---|" + "---:|" * (len(columns) - 2) + "---|",
-        *(_line(row, cells, len(columns) - 2) for row, cells in rows),
-    ]
+    lines = [f"| server | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
+    if versions:
+        lines = [lines[0] + " versions |", lines[1] + "---|"]
+    for row in result.rows:
+        line = _line(row, _cells(result, row), len(columns))
+        lines.append(f"{line} {row.versions} |" if versions else line)
+    return lines
 
 
 def _line(row: Row, cells: list[str], width: int) -> str:
     if not row.samples:
-        return (
-            f"| {row.name} | not measured: {cell(row.error)} {'| ' * (width - 1)}| {row.versions} |"
-        )
+        return f"| {row.name} | not measured: {cell(row.error)} {'| ' * (width - 1)}|"
     name = row.name + (f" (a round failed: {cell(row.error)})" if row.error else "")
-    return f"| {' | '.join((name, *cells, row.versions))} |"
+    return f"| {' | '.join((name, *cells))} |"
 
 
 def _cells(result: Result, row: Row) -> list[str]:
@@ -132,7 +130,7 @@ def ratios(result: Result) -> list[str]:
     ]
 
 
-def _doubts(result: Result) -> Iterable[str]:
+def doubts(result: Result) -> Iterable[str]:
     """A warning where the machine was not left to the benchmark."""
     shares = [sample.others for row in result.rows for sample in row.samples]
     disturbed = sum(share > _DISTURBED for share in shares)

@@ -45,7 +45,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         type=float,
         metavar="N",
         help="be done after about so long: each scenario has its share of what is left, and "
-        "begins no round that would not fit into it (but the first)",
+        "begins no round that would not fit into it but the first; what has not begun by then is "
+        "left to --resume",
     )
     parser.add_argument(
         "--resume", action="store_true", help="leave out scenarios of which there are results"
@@ -88,6 +89,10 @@ class Budget:
             return float("inf")
         now = time.monotonic()
         return now + max(0.0, self._end - now) / scenarios
+
+    @property
+    def is_spent(self) -> bool:
+        return self._end is not None and time.monotonic() >= self._end
 
 
 def measure(
@@ -193,6 +198,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     budget = Budget(options.minutes)
     failed = False
     for number, scenario in enumerate(scenarios):
+        if budget.is_spent:
+            left = " ".join(one.name for one in scenarios[number:])
+            print(f"the time is up; not run, go on with --resume: {left}", file=sys.stderr)
+            break
         print(f"{number + 1}/{len(scenarios)} {scenario.name}", file=sys.stderr)
         end = budget.share(len(scenarios) - number)
         result = run(scenario, installed, options, cores, end)
