@@ -95,7 +95,7 @@ _HTTP1 = (
     Scenario(
         "h1-close",
         "HTTP/1.1, Connection: close, hello world",
-        Wrk(connections=32, script="close.lua"),
+        Wrk(connections=32, script="close.lua", closes=True),
     ),
     Scenario(
         "h1-tls-hello",

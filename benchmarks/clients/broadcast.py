@@ -16,7 +16,7 @@ from array import array
 from collections.abc import Sequence
 from statistics import quantiles
 
-from benchmarks.clients.websocket import TEXT, Connection, LoadFailure, frame
+from benchmarks.clients.websocket import TEXT, Connection, LoadFailure, close, frame
 
 _PATIENCE = 10.0  # seconds without a byte from the server
 
@@ -47,8 +47,7 @@ def load(url: str, sockets: int, size: int, seconds: float) -> dict[str, float]:
                     waiting -= opened[fd].receive(copy)
             now = time.perf_counter()
             latencies.append(now - sent)
-    for connection in opened.values():
-        connection.close()
+    close(opened.values())
     percentiles = quantiles(latencies, n=100, method="inclusive")
     return {
         "requests": len(latencies) * sockets,

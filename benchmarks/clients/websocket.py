@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import json
 import os
 import select
@@ -18,13 +19,14 @@ import socket
 import sys
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from statistics import quantiles
 from urllib.parse import urlsplit
 
 TEXT, CLOSE, PING, PONG = 0x81, 0x88, 0x89, 0x8A  # opcodes of final frames (RFC 6455 §5.2)
 
 _PATIENCE = 5.0  # seconds without a byte from the server
+_CLOSING = 3.0  # seconds until a server has closed all connections
 _READ = 1 << 16  # a larger buffer would be mapped and unmapped for each call
 
 
@@ -130,16 +132,18 @@ class Connection:
                 raise LoadFailure(f"no echo: {data[at : at + 20].hex(' ')}")
         return data
 
-    def close(self) -> None:
-        """The closing handshake, as far as the server takes part."""
-        try:
-            self.sock.settimeout(_PATIENCE)
-            self.sock.sendall(frame(CLOSE, (1000).to_bytes(2, "big"), os.urandom(4)))
-            while self.sock.recv(_READ):
+
+def close(connections: Collection[Connection]) -> None:
+    """The closing handshakes, as far as the server takes part: not all of them end a connection."""
+    deadline = time.monotonic() + _CLOSING
+    for connection in connections:
+        with contextlib.suppress(OSError):
+            connection.sock.sendall(frame(CLOSE, (1000).to_bytes(2, "big"), os.urandom(4)))
+    for connection in connections:
+        with contextlib.suppress(OSError), connection.sock as sock:
+            sock.settimeout(max(0.01, deadline - time.monotonic()))
+            while sock.recv(_READ):
                 pass
-        except OSError:
-            pass
-        self.sock.close()
 
 
 def load(url: str, connections: int, depth: int, size: int, seconds: float) -> dict[str, float]:
@@ -179,8 +183,7 @@ def load(url: str, connections: int, depth: int, size: int, seconds: float) -> d
             else:
                 in_flight -= count
     messages = sum(connection.echoes for connection in opened.values())
-    for connection in opened.values():
-        connection.close()
+    close(opened.values())
     return _result(messages, now - start, latencies)
 
 

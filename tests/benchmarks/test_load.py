@@ -46,6 +46,14 @@ def test_a_load_of_which_requests_failed_is_no_measurement(line: str) -> None:
         read_wrk(WRK + line + "\n")
 
 
+def test_an_end_that_was_not_announced_is_no_failure_where_connections_are_closed() -> None:
+    line = "  Socket errors: connect 0, read 7, write 0, timeout 0\n"
+    assert read_wrk(WRK + line, closes=True) == read_wrk(WRK)
+    for other in (line.replace("timeout 0", "timeout 1"), "  Non-2xx or 3xx responses: 7\n"):
+        with pytest.raises(LoadError):
+            read_wrk(WRK + other, closes=True)
+
+
 def test_a_load_without_an_answer_is_no_measurement() -> None:
     with pytest.raises(LoadError, match="not one request"):
         read_wrk("  0 requests in 1.00s, 0.00B read\n")
