@@ -46,11 +46,20 @@ make bench-docs                               # this page, from benchmarks/resul
 make bench-check                              # the pure rings, compared with the baseline
 ```
 
-They need `wrk`, `h2load` and `openssl` (`apt-get install wrk nghttp2-client openssl`), two cores and a
+All scenarios take about two hours with three rounds, and half an hour with `--quick`. `--minutes` bounds
+that: rounds that do not fit are left out, and scenarios that did not begin wait for `--resume`. The
+benchmarks need `wrk`, `h2load` and `openssl` (`apt-get install wrk nghttp2-client openssl`), two cores and a
 quiet machine. The other servers are installed into `benchmarks/.venv`. The Python that is measured is
 that of make: `make bench PYTHON=python3.13`.
 """
 
+_COMMANDS = """\
+## Command lines
+
+They are run with `benchmarks/apps` on the import path. For TLS, an access log and idle connections,
+`benchmarks/contenders.py` and `benchmarks/peers.py` add each server's options for that: a certificate,
+a log to standard output, which is a file, and long timeouts.
+"""
 _MICRO = """\
 ## The rings alone
 
@@ -157,14 +166,11 @@ def _versions(found: Mapping[str, Result]) -> list[str]:
 
 def _commands() -> str:
     """How each server is started, for the plainest scenario of each protocol."""
-    lines = ["## Command lines", ""]
+    lines = [_COMMANDS]
     for title, wants in (
         ("HTTP/1.1", Wants()),
         ("HTTP/2 without TLS", Wants(protocol="http2")),
         ("WebSocket", Wants(protocol="websocket")),
-        ("With TLS", Wants(tls=True)),
-        ("With an access log", Wants(access_log=True)),
-        ("With idle connections", Wants(idle=True)),
     ):
         lines += [f"{title}:", "", "```"]
         for contender in field(wants):

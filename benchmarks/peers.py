@@ -56,7 +56,7 @@ def granian(wants: Wants) -> Contender:
                 else ()
             ),
             *(("--backlog", _MANY, "--backpressure", _MANY) if wants.idle else ()),
-            *(("--http1-header-read-timeout", _LONG + "000") if wants.idle else ()),
+            *(("--http1-header-read-timeout", "60000") if wants.idle else ()),
             *(("--access-log",) if wants.access_log else ("--no-access-log",)),
             *("--log-level", "info" if wants.access_log else "warning"),
         ),

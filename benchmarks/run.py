@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -194,6 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     everyone = [one for scenario in scenarios for one in chosen(scenario, options.only)]
     installed = install(everyone, options.peers_python)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # leave no server behind
     os.sched_setaffinity(0, {cores.load})  # whoever asks and counts must not use the server's core
     budget = Budget(options.minutes)
     failed = False

@@ -131,8 +131,9 @@ def hold(
 
 
 def _is_closed(sock: socket.socket) -> bool:
+    sock.setblocking(False)
     try:
-        return not sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        return not sock.recv(1, socket.MSG_PEEK)
     except BlockingIOError:
         return False
 
