@@ -50,7 +50,8 @@ All scenarios take about two hours with three rounds, and half an hour with `--q
 that: rounds that do not fit are left out, and scenarios that did not begin wait for `--resume`. The
 benchmarks need `wrk`, `h2load` and `openssl` (`apt-get install wrk nghttp2-client openssl`), two cores and a
 quiet machine. The other servers are installed into `benchmarks/.venv`. The Python that is measured is
-that of make: `make bench PYTHON=python3.13`.
+the one that `.venv` was made with: `make clean bench PYTHON=python3.13`. `--quick` and `--only` keep
+their results apart, so that they replace none of a whole run.
 """
 
 _COMMANDS = """\

@@ -55,7 +55,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--only", nargs="+", metavar="NAME", help="contenders whose name contains one of these"
     )
-    parser.add_argument("--results", type=Path, default=HERE / "results", metavar="FOLDER")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        metavar="FOLDER",
+        help="in place of benchmarks/results, or quick/ and some/ in it for --quick and --only",
+    )
     parser.add_argument(
         "--peers-python",
         metavar="PATH",
@@ -66,6 +71,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         options.rounds, options.seconds = 1, 1.0
     if options.rounds < 1 or options.seconds <= 0:
         parser.error("at least one round of more than no time")
+    if options.results is None:  # nothing replaces the results of a whole run but another
+        options.results = HERE / "results"
+        if options.only:
+            options.results /= "some"
+        elif options.quick:
+            options.results /= "quick"
     return options
 
 

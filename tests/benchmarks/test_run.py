@@ -36,6 +36,14 @@ def test_quick_is_one_round_of_a_second() -> None:
     assert (options.rounds, options.seconds) == (1, 1.0)
 
 
+def test_results_of_a_whole_run_are_replaced_by_nothing_less() -> None:
+    folders = [
+        runner.parse(argv).results.name
+        for argv in ([], ["--quick"], ["--only", "granian"], ["--results", "here", "--quick"])
+    ]
+    assert folders == ["results", "quick", "some", "here"]
+
+
 def test_an_unknown_scenario_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         runner.parse(["--scenario", "h3-hello"])
