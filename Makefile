@@ -7,7 +7,9 @@
 #   make autobahn [ARGS=--http2]  the Autobahn WebSocket testsuite (needs a Python 2.7)
 #   make frameworks               the frameworks of the field, each in a small application
 #   make memcheck                 the HTTP/2 engines' tests under AddressSanitizer (needs gcc)
-#   make bench SCENARIO=h1-hello  CPU per request, next to other servers
+#   make bench SCENARIO=h1-hello  CPU per request, next to other servers; SCENARIO=all for all
+#   make bench-check              the pure rings, compared with benchmarks/baseline.json
+#   make bench-docs               docs/benchmarks.md, from the results of make bench
 #   make clean                    remove all that these targets made
 
 # The first Python that is new enough and can make virtual environments; or say PYTHON=…
@@ -21,7 +23,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: serve test check docs autobahn frameworks memcheck bench clean
+.PHONY: serve test check docs autobahn frameworks memcheck bench bench-check bench-docs clean
 .DELETE_ON_ERROR:
 
 serve: .venv/.serve
@@ -51,6 +53,12 @@ memcheck: .venv/.test
 
 bench: .venv/.bench
 	@$(BIN)/python -m benchmarks.run --scenario $(SCENARIO) $(ARGS)
+
+bench-check: .venv/.bench
+	@$(BIN)/python -m benchmarks.micro.check $(ARGS)
+
+bench-docs: .venv/.bench
+	@$(BIN)/python -m benchmarks.docs $(ARGS)
 
 clean:
 	@rm -rf hyperserver/protocol/h2/*.so
@@ -88,7 +96,8 @@ clean:
 	@touch $@
 
 .venv/.bench: .venv/.serve
-	@$(PIP) install --editable '.[websockets]'
+	@echo "installing what the benchmarks need into .venv"
+	@$(PIP) install --editable '.[websockets]' starlette fastapi
 	@touch $@
 
 .venv/.test: .venv/.serve

@@ -1,171 +1,144 @@
-"""What was measured, as a Markdown table to read and as JSON to compare with later."""
+"""A result as Markdown: a table of all contenders, and one of ratios."""
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import time
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from statistics import median
+from collections.abc import Iterable
 
-from benchmarks.contenders import HERE, Contender, Installed
-from benchmarks.measure import Sample
-from benchmarks.scenarios import Scenario
-from benchmarks.websocket import Idle
+from benchmarks.results import Result, Row
 
 #: From this share of the server's core on, what others did there makes a round doubtful.
 _DISTURBED = 0.1
+_KIB, _MIB = 1024, 2**20
 
 
-@dataclass(slots=True)
-class Outcome:
-    """A contender's rounds; ``error`` says why there are none, or why they ended early."""
-
-    contender: Contender
-    samples: list[Sample] = field(default_factory=list)
-    error: str = ""
-
-    @property
-    def cpu_us(self) -> float:
-        return median(sample.cpu_us for sample in self.samples)
-
-    @property
-    def rate(self) -> float:
-        return median(sample.rate for sample in self.samples)
-
-    @property
-    def rss_growth(self) -> float:
-        return median(sample.rss_growth for sample in self.samples)
-
-
-def _machine() -> dict[str, object]:
-    model = ""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.partition(":")[2].strip()
-            break
-    return {
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "kernel": platform.release(),
-        "cpu": model,
-        "cores": os.cpu_count(),
-    }
-
-
-def markdown(scenario: Scenario, outcomes: list[Outcome], installed: Installed) -> str:
-    """The whole report. CPU is the server's own; the smaller the better."""
-    machine = _machine()
-    rounds = max((len(outcome.samples) for outcome in outcomes), default=0)
-    unit, idle = scenario.load.unit, isinstance(scenario.load, Idle)
-    columns = [
-        *("server", f"CPU µs/{unit}", f"{unit}s/s", "p50 µs", "p99 µs", "RSS MiB"),
-        *((f"KiB/{unit}",) if idle else ()),
-        "versions",
-    ]
+def markdown(result: Result) -> str:
+    """All there is to say of one scenario."""
     lines = [
-        f"### {scenario.name}: {scenario.title}",
+        f"### {result.scenario}: {result.title}",
         "",
-        f"{machine['python']}, {scenario.load.describe()}, server on one core.",
-        f"Median of {rounds} rounds, in brackets the lowest and the highest.",
+        (
+            f"{result.machine['python']}, {result.load}, server on one core. "
+            f"{_rounds(result)}, {result.date}."
+        ),
         "",
-        f"| {' | '.join(columns)} |",
-        "|---|" + "---:|" * (len(columns) - 2) + "---|",
-        *(_row(outcome, installed, idle) for outcome in outcomes),
+        *table(result),
+        *ratios(result),
+        *doubts(result),
     ]
-    return "\n".join([*lines, *_ratios(outcomes, unit, idle), *_doubts(outcomes), ""])
+    return "\n".join([*lines, ""])
 
 
-def _row(outcome: Outcome, installed: Installed, idle: bool) -> str:
-    name = outcome.contender.name
-    versions = installed.describe(outcome.contender)
-    if not outcome.samples:
-        empty = "| " * (5 if idle else 4)
-        return f"| {name} | failed: {_cell(outcome.error)} {empty}| {versions} |"
-    samples = outcome.samples
-    low, high = min(s.cpu_us for s in samples), max(s.cpu_us for s in samples)
-    cells = [
-        name + (f" (a round failed: {_cell(outcome.error)})" if outcome.error else ""),
-        f"{outcome.cpu_us:.1f} ({low:.1f} to {high:.1f})",
-        f"{outcome.rate:.0f}",
-        f"{median(s.latency_p50 for s in samples):.0f}",
-        f"{median(s.latency_p99 for s in samples):.0f}",
-        f"{max(s.rss_bytes for s in samples) / 2**20:.1f}",
-        *((_growth(outcome),) if idle else ()),
-        versions,
-    ]
-    return f"| {' | '.join(cells)} |"
+def _rounds(result: Result) -> str:
+    return f"Median of {result.rounds} rounds" if result.rounds > 1 else "One round"
 
 
-def _growth(outcome: Outcome) -> str:
-    each = [sample.rss_growth / 1024 for sample in outcome.samples]
-    return f"{median(each):.1f} ({min(each):.1f} to {max(each):.1f})"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")[:160]
-
-
-def _ratios(outcomes: list[Outcome], unit: str, idle: bool) -> list[str]:
-    """Each of ours against each peer: 0.50 is half the peer's CPU per request, or memory per idle
-    socket.
-    """
-    measured = [outcome for outcome in outcomes if outcome.samples]
-    ours = [outcome for outcome in measured if not outcome.contender.is_peer]
-    peers = [outcome for outcome in measured if outcome.contender.is_peer]
-    if not ours or not peers:
-        return []
-    what = "Memory" if idle else "CPU"
-    lines = ["", f"{what} per {unit}, ours ÷ theirs (below 1 is better):", ""]
-    lines.append("| | " + " | ".join(peer.contender.name for peer in peers) + " |")
-    lines.append("|---|" + "---:|" * len(peers))
-    for outcome in ours:
-        cells = (
-            f"{outcome.rss_growth / peer.rss_growth if idle else outcome.cpu_us / peer.cpu_us:.2f}"
-            for peer in peers
-        )
-        lines.append(f"| {outcome.contender.name} | {' | '.join(cells)} |")
+def table(result: Result, versions: bool = True) -> list[str]:
+    """All contenders. Those that have no figures are named with the reason."""
+    unit = result.unit
+    columns = {
+        "cpu": [f"{unit}s per CPU second", f"CPU µs/{unit}", f"{unit}s/s", "p50", "p99", "RSS"],
+        "memory": [f"KiB/{unit}", "RSS with all of them", f"CPU µs/{unit}", f"{unit}s/s"],
+        "start": ["first answer", "slowest", "CPU", "RSS"],
+    }[result.metric]
+    lines = [f"| server | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
+    if versions:
+        lines = [lines[0] + " versions |", lines[1] + "---|"]
+    for row in result.rows:
+        line = _line(row, _cells(result, row), len(columns))
+        lines.append(f"{line} {row.versions} |" if versions else line)
     return lines
 
 
-def _doubts(outcomes: list[Outcome]) -> list[str]:
+def _line(row: Row, cells: list[str], width: int) -> str:
+    if not row.samples:
+        return f"| {row.name} | not measured: {cell(row.error)} {'| ' * (width - 1)}|"
+    name = row.name + (f" (a round failed: {cell(row.error)})" if row.error else "")
+    return f"| {' | '.join((name, *cells))} |"
+
+
+def _cells(result: Result, row: Row) -> list[str]:
+    if not row.samples:
+        return []
+    if result.metric == "memory":
+        growth = [sample.growth / _KIB for sample in row.samples]
+        return [
+            spread(row.growth / _KIB, growth),
+            mebibytes(row.rss),
+            f"{row.cpu_us:.1f}",
+            f"{row.rate:,.0f}",
+        ]
+    if result.metric == "start":
+        return [
+            milliseconds(row.p50),
+            milliseconds(row.p99),
+            milliseconds(row.cpu_us),
+            mebibytes(row.rss),
+        ]
+    return [
+        f"{row.per_cpu_second:,.0f}" if row.per_cpu_second >= 100 else f"{row.per_cpu_second:.1f}",
+        spread(row.cpu_us, [sample.cpu_us for sample in row.samples]),
+        f"{row.rate:,.0f}" if row.rate >= 100 else f"{row.rate:.1f}",
+        milliseconds(row.p50),
+        milliseconds(row.p99),
+        mebibytes(row.rss),
+    ]
+
+
+def spread(middle: float, each: list[float]) -> str:
+    """The median, and the lowest and the highest where there are several."""
+    if len(each) == 1:
+        return f"{middle:.1f}"
+    return f"{middle:.1f} ({min(each):.1f} to {max(each):.1f})"
+
+
+def milliseconds(microseconds: float) -> str:
+    return f"{microseconds / 1e3:.2f} ms" if microseconds < 1e5 else f"{microseconds / 1e3:.0f} ms"
+
+
+def mebibytes(size: float) -> str:
+    return f"{size / _MIB:.1f} MiB"
+
+
+def cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")[:160]
+
+
+_WHAT = {
+    "cpu": "CPU time",
+    "memory": "Memory",
+    "start": "Time to the first answer",
+}
+
+
+def ratios(result: Result) -> list[str]:
+    """Each of ours against each peer: 0.50 is half the peer's cost."""
+    ours, peers = result.ours, result.peers
+    if not ours or not peers:
+        return []
+    return [
+        "",
+        f"{_WHAT[result.metric]}, ours ÷ theirs (below 1 is better):",
+        "",
+        "| | " + " | ".join(row.name for row in ours) + " |",
+        "|---|" + "---:|" * len(ours),
+        *(
+            f"| {peer.name} | "
+            + " | ".join(f"{result.ratio(row, peer):.2f}" for row in ours)
+            + " |"
+            for peer in peers
+        ),
+    ]
+
+
+def doubts(result: Result) -> Iterable[str]:
     """A warning where the machine was not left to the benchmark."""
-    shares = [sample.disturbance for outcome in outcomes for sample in outcome.samples]
+    shares = [sample.others for row in result.rows for sample in row.samples]
     disturbed = sum(share > _DISTURBED for share in shares)
     if not disturbed:
-        return []
-    warning = (
+        return
+    yield ""
+    yield (
         f"**Doubtful**: in {disturbed} of {len(shares)} rounds other processes took more than "
         f"{_DISTURBED:.0%} of the server's core (at most {max(shares):.0%}). Run it again on a "
         "quiet machine."
     )
-    return ["", warning]
-
-
-def write_json(scenario: Scenario, outcomes: list[Outcome], installed: Installed) -> Path:
-    """Every sample, under benchmarks/results/."""
-    folder = HERE / "results"
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{scenario.name}-{time.strftime('%Y%m%d-%H%M%S')}.json"
-    idle = isinstance(scenario.load, Idle)
-    document = {
-        "scenario": scenario.name,
-        "load": scenario.load.describe(),
-        "unit": scenario.load.unit,
-        "machine": _machine(),
-        "contenders": [
-            {
-                "name": outcome.contender.name,
-                "versions": installed.describe(outcome.contender),
-                "error": outcome.error or None,
-                "cpu_us": outcome.cpu_us if outcome.samples else None,
-                "requests_per_second": outcome.rate if outcome.samples else None,
-                "rss_growth": outcome.rss_growth if idle and outcome.samples else None,
-                "samples": [asdict(sample) for sample in outcome.samples],
-            }
-            for outcome in outcomes
-        ],
-    }
-    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    return path

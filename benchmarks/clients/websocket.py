@@ -4,14 +4,14 @@ standard library.
 It does little for a message, so that the server has the work: a frame is masked once, before the
 load, and what comes back is compared with the one echo that may. It offers no compression.
 
-``--seconds`` loads for a time, ``--hold`` opens sockets, has one message echoed by each and keeps
-them until standard input ends. Either prints one line of JSON: the fields of LoadResult.
+It loads for a time and prints one line of JSON: the fields of LoadResult.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import json
 import os
 import select
@@ -19,15 +19,14 @@ import socket
 import sys
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from statistics import quantiles
 from urllib.parse import urlsplit
 
 TEXT, CLOSE, PING, PONG = 0x81, 0x88, 0x89, 0x8A  # opcodes of final frames (RFC 6455 §5.2)
 
 _PATIENCE = 5.0  # seconds without a byte from the server
-_OPENING = 35.0  # seconds to open all; servers that ping give up 40 seconds after the first
-_SETTLE = 0.5  # seconds for the server to come to rest with the sockets open
+_CLOSING = 3.0  # seconds until a server has closed all connections
 _READ = 1 << 16  # a larger buffer would be mapped and unmapped for each call
 
 
@@ -133,16 +132,18 @@ class Connection:
                 raise LoadFailure(f"no echo: {data[at : at + 20].hex(' ')}")
         return data
 
-    def close(self) -> None:
-        """The closing handshake, as far as the server takes part."""
-        try:
-            self.sock.settimeout(_PATIENCE)
-            self.sock.sendall(frame(CLOSE, (1000).to_bytes(2, "big"), os.urandom(4)))
-            while self.sock.recv(_READ):
+
+def close(connections: Collection[Connection]) -> None:
+    """The closing handshakes, as far as the server takes part: not all of them end a connection."""
+    deadline = time.monotonic() + _CLOSING
+    for connection in connections:
+        with contextlib.suppress(OSError):
+            connection.sock.sendall(frame(CLOSE, (1000).to_bytes(2, "big"), os.urandom(4)))
+    for connection in connections:
+        with contextlib.suppress(OSError), connection.sock as sock:
+            sock.settimeout(max(0.01, deadline - time.monotonic()))
+            while sock.recv(_READ):
                 pass
-        except OSError:
-            pass
-        self.sock.close()
 
 
 def load(url: str, connections: int, depth: int, size: int, seconds: float) -> dict[str, float]:
@@ -182,39 +183,8 @@ def load(url: str, connections: int, depth: int, size: int, seconds: float) -> d
             else:
                 in_flight -= count
     messages = sum(connection.echoes for connection in opened.values())
-    for connection in opened.values():
-        connection.close()
+    close(opened.values())
     return _result(messages, now - start, latencies)
-
-
-def hold(url: str, connections: int, size: int) -> tuple[dict[str, float], list[Connection]]:
-    """Open the connections one by one; each has one message echoed, which its latency includes."""
-    payload = b"x" * size
-    request, echo = frame(TEXT, payload, os.urandom(4)), frame(TEXT, payload)
-    opened: list[Connection] = []
-    latencies = array("d")
-    start = time.perf_counter()
-    for number in range(connections):
-        before = time.perf_counter()
-        if before > start + _OPENING:
-            raise LoadFailure(f"{number} sockets were open after {_OPENING:.0f} seconds")
-        connection = Connection(url)
-        exchange(connection.sock, request, echo)
-        latencies.append(time.perf_counter() - before)
-        opened.append(connection)
-    seconds = time.perf_counter() - start
-    time.sleep(_SETTLE)
-    closed = sum(_is_closed(connection.sock) for connection in opened)
-    if closed:
-        raise LoadFailure(f"the server closed {closed} of {connections} idle sockets")
-    return _result(connections, seconds, latencies), opened
-
-
-def _is_closed(sock: socket.socket) -> bool:
-    try:
-        return not sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return False
 
 
 def _result(messages: int, seconds: float, latencies: array[float]) -> dict[str, float]:
@@ -233,20 +203,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--connections", type=int, required=True)
     parser.add_argument("--depth", type=int, default=1, help="messages in flight on each")
     parser.add_argument("--size", type=int, default=64, help="bytes in a message")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--seconds", type=float)
-    what.add_argument("--hold", action="store_true")
+    parser.add_argument("--seconds", type=float, required=True)
     options = parser.parse_args(argv)
+    given = (options.connections, options.depth, options.size, options.seconds)
     try:
-        if options.hold:
-            result, opened = hold(options.url, options.connections, options.size)
-            print(json.dumps(result), flush=True)
-            sys.stdin.read()
-            for connection in opened:
-                connection.sock.close()
-        else:
-            given = (options.connections, options.depth, options.size, options.seconds)
-            print(json.dumps(load(options.url, *given)))
+        print(json.dumps(load(options.url, *given)))
     except (OSError, LoadFailure) as error:
         print(error, file=sys.stderr)
         return 1

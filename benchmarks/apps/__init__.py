@@ -1,0 +1,1 @@
+"""What servers serve in a benchmark. The folder is on their import path."""
