@@ -22,7 +22,8 @@ class RequestReceived:
 
     ``target`` is in origin-form (``/path?query``) or ``*``: an engine has already split an
     absolute-form target (RFC 9112 §3.2.2). ``headers`` have lower-case names, in the order
-    received, with the authority in a ``host`` field. ``end_stream`` means there is no body.
+    received, with the authority in a ``host`` field; the list may be that of several requests, so
+    nobody changes it. ``end_stream`` means there is no body.
     """
 
     stream_id: int

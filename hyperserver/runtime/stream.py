@@ -90,7 +90,8 @@ class ApplicationCall:
         except Exception:  # noqa: BLE001
             connection.contain()
             complete = True
-        self.wake()  # a task that the application has left behind may wait for a disconnect
+        if self.signal is not None:  # a task that was left behind may wait for a disconnect
+            self.signal.notify()
         try:
             connection.stream_ended(cast("AnyStream", self), complete)
         except Exception:  # noqa: BLE001

@@ -431,19 +431,6 @@ def served_or_refused(client: Peer, status: int | None) -> None:
 # ---- a repeated field section --------------------------------------------------------------
 
 
-def test_a_repeated_field_section_gives_each_request_headers_of_its_own(peer: Peer) -> None:
-    """The engine remembers the section before; an application may change what it was given."""
-    section = b"Host: a\r\nX: y\r\n\r\n"
-    for target in (b"/1", b"/2", b"/3"):
-        peer.connection.receive_data(b"GET " + target + b" HTTP/1.1\r\n" + section, 1.0)
-        (event,) = peer.connection.events()
-        assert isinstance(event, RequestReceived)
-        assert (event.target, event.authority) == (target, b"a")
-        assert event.headers == [(b"host", b"a"), (b"x", b"y")]
-        event.headers.clear()
-        peer.connection.send_response(event.stream_id, 204, [], b"")
-
-
 @pytest.mark.parametrize(
     "line", [b"GET http://b/ HTTP/1.1", b"GET / HTTP/1.0", b"OPTIONS * HTTP/1.1"]
 )

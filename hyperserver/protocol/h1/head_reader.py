@@ -99,7 +99,8 @@ class HeadReader:
     def read(self, block: bytes) -> tuple[RequestLine, Head, Headers] | None:
         """Read a complete head; None if it was nothing but empty lines.
 
-        The list of headers is the caller's to keep. Raises RemoteProtocolError.
+        The list of headers may be that of other requests, too: it is not to be changed. Raises
+        RemoteProtocolError.
         """
         first, _, section = block.partition(b"\r\n")
         if not first:  # a leading empty line arrived together with its request
@@ -109,7 +110,7 @@ class HeadReader:
         usual = line.minor == 1 and line.authority is None
         if usual and section == self._known_section:
             head = self._known_head
-            return line, head, head.headers.copy()
+            return line, head, head.headers
         if len(block) > self._limits.max_head_size:
             raise RemoteProtocolError("request head too large", 431)
         head = read_head(line, section, self._split_fields, self._limits)
@@ -118,11 +119,10 @@ class HeadReader:
             raise RemoteProtocolError("request body too large", 413)
         if head.chunked or head.content_length:
             self._split_fields = self._make_splitter()  # they end at the first body
-        if not usual or len(section) > _MAX_KNOWN_SECTION:
-            return line, head, head.headers
-        self._known_section = section
-        self._known_head = head
-        return line, head, head.headers.copy()
+        if usual and len(section) <= _MAX_KNOWN_SECTION:
+            self._known_section = section
+            self._known_head = head
+        return line, head, head.headers
 
     def _skip_leading(self, block: bytes) -> tuple[RequestLine, Head, Headers] | None:
         rest = b"" if block == b"\r\n\r\n" else block[2:]

@@ -85,7 +85,7 @@ cdef class _Brief(_Library):
                 stream_id,
                 request[0],
                 request[1],
-                list(request[2]),
+                request[2],
                 "2",
                 self._scheme,
                 request[3],
