@@ -34,6 +34,16 @@ def make(
     return http_scope(event, ScopeContext(CLIENT, SERVER, root_path, state))
 
 
+def test_fields_are_those_of_the_scope_alone() -> None:
+    """An engine may give several requests the same list."""
+    received = [(b"host", b"a"), (b"x", b"y")]
+    for _ in range(2):
+        headers = make(headers=received)["headers"]
+        assert headers == received
+        headers.clear()
+    assert len(received) == 2
+
+
 def test_the_whole_scope() -> None:
     assert make(b"/p%20q?x=%20&y", headers=[(b"host", b"a"), (b"x", b"\xff")]) == {
         "type": "http",
