@@ -153,7 +153,7 @@ def test_a_field_larger_than_the_table_empties_it(h2: Peer) -> None:
 
 def test_many_different_blocks_names_and_values(h2: Peer) -> None:
     """More than any cache holds, and then the first ones again."""
-    for number in [*range(3_000), *range(20)]:
+    for number in [*range(1_100), *range(20)]:
         field = (b"x-%d" % number, b"%d" % (number % 7))
         stream_id = h2.get(b"/", field, (b"priority", b"u=%d, x=%d" % (number % 8, number)))
         assert h2.requests[-1].headers[1] == field
