@@ -1,7 +1,8 @@
 # Everything needed is set up here: Python 3.11+ and make are enough on Debian and Ubuntu.
 #
 #   make serve                    install, and serve the example application
-#   make test  [ARGS="-k name"]   install with test tools, run the tests with coverage
+#   make test  [ARGS="-k name"]   install with test tools, run the tests
+#   make coverage                 the same, slower, and tell which branches were never taken
 #   make check                    ruff and mypy
 #   make docs                     the files that are made from the settings' schema
 #   make autobahn [ARGS=--http2]  the Autobahn WebSocket testsuite (needs a Python 2.7)
@@ -23,13 +24,16 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: serve test check docs autobahn frameworks memcheck bench bench-check bench-docs clean
+.PHONY: serve test coverage check docs autobahn frameworks memcheck bench bench-check bench-docs clean
 .DELETE_ON_ERROR:
 
 serve: .venv/.serve
 	@exec $(BIN)/hyperserver examples.showcase:app --config config.example.toml
 
 test: .venv/.test
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+coverage: .venv/.test
 	@$(BIN)/python -m pytest -n 2 --cov --cov-branch --cov-report=term $(ARGS)
 
 check: .venv/.check
