@@ -1,6 +1,6 @@
 """Connections that are open and silent: one request or message on each, then nothing.
 
-They are opened one by one. When all are, one line of JSON is printed, and they stay open until
+They are opened a few at a time. When all are open, one line of JSON is printed, and they stay open until
 standard input ends.
 """
 
@@ -14,6 +14,7 @@ import sys
 import time
 from array import array
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from statistics import quantiles
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ from benchmarks.clients.websocket import TEXT, LoadFailure, exchange, frame, han
 
 _PATIENCE = 10.0  # seconds without a byte from the server
 _OPENING = 90.0  # seconds to open all
+_AT_A_TIME = 8  # connections that are being opened
 _SETTLE = 0.5  # seconds for the server to come to rest with the connections open
 _READ = 1 << 16
 
@@ -107,15 +109,23 @@ def hold(
     url: str, opening: Callable[[str], socket.socket], connections: int
 ) -> tuple[dict[str, float], list[socket.socket]]:
     """Open them. Raises OSError or LoadFailure."""
-    opened: list[socket.socket] = []
     latencies = array("d")
     start = time.perf_counter()
-    for number in range(connections):
+
+    def open_one(number: int) -> socket.socket:
         before = time.perf_counter()
         if before > start + _OPENING:
             raise LoadFailure(f"{number} connections were open after {_OPENING:.0f} seconds")
-        opened.append(opening(url))
+        sock = opening(url)
         latencies.append(time.perf_counter() - before)
+        return sock
+
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        try:
+            opened = list(pool.map(open_one, range(connections)))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     seconds = time.perf_counter() - start
     time.sleep(_SETTLE)
     closed = sum(_is_closed(sock) for sock in opened)

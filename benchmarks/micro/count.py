@@ -25,9 +25,8 @@ from hyperserver.errors import ConfigError
 
 _WARM = 100  # operations until Python has specialised the code and caches are filled
 _COUNTED = 400
-_SLOW = 0.001  # seconds; of operations that take longer fewer are enough
-_REPEATS = 15
-_SPAN = 0.02  # seconds of one repetition
+_REPEATS = 40
+_SPAN = 0.01  # seconds of one repetition
 
 
 class CountError(Exception):
@@ -49,19 +48,22 @@ def prepare(names: Sequence[str]) -> tuple[dict[str, Operation], dict[str, str]]
 def best_times(names: Sequence[str]) -> tuple[dict[str, float], dict[str, str]]:
     """Microseconds for an operation, and what is missing."""
     operations, missing = prepare(names)
-    times: dict[str, float] = {}
-    for name, operation in operations.items():
-        each = _timed(operation, 20)
-        number = max(5, round(_SPAN / each))
-        times[name] = min(_timed(operation, number) for _ in range(_REPEATS)) * 1e6
+    numbers = {
+        name: max(3, round(_SPAN / _timed(operation, 20))) for name, operation in operations.items()
+    }
+    times = dict.fromkeys(operations, float("inf"))
+    for _ in range(_REPEATS):  # by turns: a busy moment of the machine is not one case's alone
+        for name, operation in operations.items():
+            times[name] = min(times[name], _timed(operation, numbers[name]) * 1e6)
     return times, missing
 
 
 def _timed(operation: Operation, number: int) -> float:
-    begun = time.perf_counter()
+    """Seconds of CPU for one of ``number`` operations."""
+    begun = time.process_time()
     for _ in range(number):
         operation()
-    return (time.perf_counter() - begun) / number
+    return (time.process_time() - begun) / number
 
 
 def can_count() -> bool:
