@@ -310,6 +310,7 @@ def unknown_variables(cls: type[Any], environ: Mapping[str, str]) -> list[str]:
     # what Kubernetes sets in every pod next to a service that is called hyperserver
     injected = re.compile(rf"{PREFIX}(SERVICE_(HOST|PORT).*|PORT(_\d+_(TCP|UDP).*)?)")
     known = {name for setting in walk(cls) for name in setting.variables} | {CONFIG_VARIABLE}
+    known.add(f"{PREFIX}EXTENSIONS")  # of the installation, see setup.py
     lines = []
     for name in sorted(environ):
         if name.startswith(PREFIX) and name not in known and not injected.fullmatch(name):

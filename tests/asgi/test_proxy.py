@@ -306,4 +306,4 @@ def test_the_host_of_a_trusted_proxy() -> None:
         ]
     assert http_scope(request((b"host", b"inner")), context)["headers"] == [(b"host", b"inner")]
     context = ScopeContext(PEER, ("10.0.0.2", 80), "", None, proxy=TRUST)
-    assert http_scope(said, context)["headers"] is said.headers
+    assert http_scope(said, context)["headers"] == said.headers

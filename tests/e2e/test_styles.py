@@ -334,7 +334,7 @@ def test_django(django: httpx.Client) -> None:
 def test_asgi_2(worker: str, name: str, server_for: ServerFor) -> None:
     server = server_for(f"{APPS}double:{name}", worker)
     assert f"serving '{APPS}double:{name}' as ASGI 2" in str(server.stderr)
-    expected = {"asgi": {"version": "2.0", "spec_version": "2.5"}, "body": "hello"}
+    expected = {"asgi": {"version": "3.0", "spec_version": "2.5"}, "body": "hello"}
     with server.connect() as client:
         assert client.request("POST", "/", b"hello").json == expected
     with http2(server) as client2:

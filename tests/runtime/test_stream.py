@@ -31,7 +31,7 @@ class Call(ApplicationCall):
             worker=SimpleNamespace(app=app, backend=backend), stream_ended=lambda *_: None
         )
         request: Any = SimpleNamespace(method="GET", target=b"/")
-        vars(self).update(connection=connection, request=request, gone=gone)
+        vars(self).update(connection=connection, request=request, gone=gone, signal=None)
 
     async def receive(self) -> dict[str, Any]:
         return {}
