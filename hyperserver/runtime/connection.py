@@ -160,6 +160,8 @@ class Connection:
         """``flush``, or see to it: streams that answer in one turn of the loop share a write."""
         if self._pumping:
             return False  # who pumps will see to it
+        if self._flush_due:
+            return self._takes_more
         if self.shares_writes and len(self.streams) > 1:
             return self.deliver_soon()
         return self.flush()
@@ -169,6 +171,21 @@ class Connection:
         if not (self._flush_due or self._pumping):
             self._flush_due = True
             self.worker.backend.call_soon(self._flush_shared)
+        return self._takes_more
+
+    def deliver_part(self, stream_id: int) -> bool:
+        """``flush`` a part of a response, but those that follow in the same turn of the loop only when
+        that ends, together.
+        """
+        if self._flush_due:
+            if self.engine.buffered(stream_id) > HIGH_WATER:
+                return self.flush()
+            return self._takes_more
+        self.deliver_soon()
+        return self.flush()
+
+    @property
+    def _takes_more(self) -> bool:
         return not (self.transport.congested or self.wire.holds_output)
 
     def _flush_shared(self) -> None:

@@ -7,7 +7,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
 
 from hyperserver.asgi.files import FileCycle
-from hyperserver.asgi.http import may_push
+from hyperserver.asgi.http import BODY, may_push
 from hyperserver.asgi.websocket import WebSocketCycle
 from hyperserver.errors import ClientDisconnected
 from hyperserver.observe.logs import logger
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: Messages that an application may send without giving others a turn: where the client takes all
 #: there is, or a HEAD is answered with a long body, nothing else would make it wait.
-_SENDS_AT_ONCE = 16
+_SENDS_AT_ONCE = 32
 
 
 #: Of both kinds of streams, beside those of their cycles.
@@ -166,7 +166,11 @@ class Stream(FileCycle, ApplicationCall):
             if self.signal is not None and self.complete:
                 self.signal.notify()  # another task may wait for what comes now: a disconnect
             connection = self.connection
-            if not connection.deliver() and connection.must_wait(self.stream_id):
+            if self._state == BODY:
+                delivered = connection.deliver_part(self.stream_id)
+            else:
+                delivered = connection.deliver()
+            if not delivered and connection.must_wait(self.stream_id):
                 await self.wait_for_room()
             self._sends += 1
             if self._sends == _SENDS_AT_ONCE:

@@ -504,7 +504,11 @@ class HTTP1Connection(Output, Clock):
     def send_data(self, stream_id: int, data: bytes, end_stream: bool = False) -> None:
         if stream_id != self._stream_id or self._response != _SENDING:
             self._check_stream(stream_id, _SENDING)
-        if data and self._framing != BY_NOTHING:
+        if self._framing == BY_CHUNKS and 0 < len(data) < LARGE:  # as most pieces of a stream are
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+            self.output.append(data)
+            self._output_size += len(data)
+        elif data and self._framing != BY_NOTHING:
             self._write_content(data)
         if end_stream:
             self._end_response()

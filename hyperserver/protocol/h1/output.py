@@ -26,14 +26,11 @@ class Output:
         self._output_size += len(data)
 
     def _write_content(self, data: bytes) -> None:
-        """Bytes of a body, which must not be empty."""
+        """Bytes of a body, which must not be empty; a chunk of them not small."""
         if self._framing == BY_CHUNKS:
-            if len(data) < LARGE:
-                data = wire.chunk(data)
-            else:
-                self._write(b"%x\r\n" % len(data))
-                self._write(data)
-                data = b"\r\n"
+            self._write(b"%x\r\n" % len(data))
+            self._write(data)
+            data = b"\r\n"
         self.output.append(data)
         self._output_size += len(data)
 

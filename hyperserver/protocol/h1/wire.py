@@ -132,11 +132,6 @@ def switching_head(headers: Headers, defaults: ResponseDefaults) -> bytes:
     )
 
 
-def chunk(data: bytes) -> bytes:
-    """One chunk around ``data``, which must not be empty."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
 def refusal(status: int, reason: str, defaults: ResponseDefaults, head_only: bool) -> bytes:
     """The server's own answer to a request it will not serve; it always closes."""
     body = f"{status} {_PHRASES.get(status, b'Error').decode()}: {reason}\n".encode()

@@ -347,6 +347,12 @@ class H2Session:
         self._h2.send_headers(stream_id, block, end_stream)
 
     def send_data(self, stream_id: int, data: bytes | memoryview, end_stream: bool) -> None:
+        most = self.max_frame_size
+        if len(data) > most:
+            data = memoryview(data)
+            while len(data) > most:
+                self._h2.send_data(stream_id, bytes(data[:most]), False)
+                data = data[most:]
         self._h2.send_data(stream_id, bytes(data), end_stream)
 
     def push(self, stream_id: int, block: Headers) -> int | None:

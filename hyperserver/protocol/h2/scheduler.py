@@ -84,6 +84,9 @@ class Scheduler(Protocol):
     def pop(self) -> int | None:
         """Take the stream that sends one frame now; push it again if it has more."""
 
+    def goes_on(self, stream_id: int) -> bool:
+        """The stream, which was taken just now, may as well send several frames in a row."""
+
     def __len__(self) -> int:
         """How many streams are ready to send."""
         ...
@@ -253,6 +256,10 @@ class UrgencyScheduler(_FairScheduler[_Response]):
             else:
                 stream.priority = priority
 
+    def goes_on(self, stream_id: int) -> bool:
+        """It is one of those that are served one by one, and there are no others."""
+        return not self._shared and not self._open[stream_id].priority.incremental
+
     def _announce(self, stream_id: int, priority: Priority) -> None:
         announced = self._announced
         if stream_id not in announced and len(announced) >= MAX_ANNOUNCED:
@@ -415,6 +422,9 @@ class DependencyScheduler(_FairScheduler[Node]):
 
     def _take_out(self, stream: Node) -> None:
         stream.active = False
+
+    def goes_on(self, stream_id: int) -> bool:
+        return False
 
     def _take_first(self) -> int:
         try:

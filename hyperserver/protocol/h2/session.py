@@ -42,7 +42,9 @@ class Session(Protocol):
 
     def stream_window(self, stream_id: int) -> int: ...
     def send_headers(self, stream_id: int, block: Headers, end_stream: bool) -> None: ...
-    def send_data(self, stream_id: int, data: bytes | memoryview, end_stream: bool) -> None: ...
+    def send_data(self, stream_id: int, data: bytes | memoryview, end_stream: bool) -> None:
+        """In as many frames as it takes; the windows have room for it."""
+
     def push(self, stream_id: int, block: Headers) -> int | None:
         """Promise a request; None where stream ids have run out."""
 

@@ -88,10 +88,6 @@ def test_close_in_the_applications_connection_field(value: bytes, kept: bool) ->
     assert written.count(b"connection") == (not kept)
 
 
-def test_chunk_sizes_are_hexadecimal() -> None:
-    assert wire.chunk(b"x" * 26) == b"1a\r\n" + b"x" * 26 + b"\r\n"
-
-
 def test_informational_head() -> None:
     assert wire.informational_head(103, [(b"link", b"<x>")]) == (
         b"HTTP/1.1 103 Early Hints\r\nlink: <x>\r\n\r\n"
