@@ -157,10 +157,7 @@ class Load:
             try:
                 if client is None:
                     worker = None
-                    sock = socket.create_connection(self._address, 20)
-                    # A request may follow an acknowledgement at once, without waiting for TCP's.
-                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    client = HTTP2Client(sock)
+                    client = self._connect()
                 if client.goaways:  # a PING's answer has said that we know: it is not for us
                     client.sock.close()
                     client = None
@@ -176,6 +173,16 @@ class Load:
                     client = None
                 worker = self._answer(kind, began, body)
         _close(client)
+
+    def _connect(self) -> HTTP2Client:
+        sock = socket.create_connection(self._address, 20)
+        try:
+            # A request may follow an acknowledgement at once, without waiting for TCP's.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return HTTP2Client(sock)
+        except BaseException:  # the worker may be gone before it has said anything
+            sock.close()
+            raise
 
 
 def _close(client: Client | HTTP2Client | None) -> None:
