@@ -9,7 +9,7 @@ one is in progress is left to the one in progress.
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hyperserver.asgi.scope import ScopeContext, http_scope, websocket_scope
 from hyperserver.observe.logs import logger
@@ -43,6 +43,7 @@ class Connection:
     """Owned by its transport, known to its worker from ``accept`` to ``connection_lost``."""
 
     __slots__ = (
+        "_begun",
         "_eof_written",
         "_flush_due",
         "_lost",
@@ -93,6 +94,8 @@ class Connection:
         #: Several streams may have something to say at a time.
         self.shares_writes = engine.http_version == "2"
         self._flush_due = False
+        #: Streams whose applications are to be called when the events at hand have been dispatched.
+        self._begun: list[tuple[Stream, dict[str, Any]]] | None = None
         self._now = now
         self._pumping = False
         self._lost = False
@@ -264,11 +267,20 @@ class Connection:
                                 stream.signal.notify()
                     else:
                         self._dispatch(event)
+                if self._begun is not None:
+                    self._call_begun(at_once)
                 # More comes from applications that were started and have answered at once. Without
                 # an end to that, a client that pipelines would keep all the others waiting.
                 at_once = False
         finally:
             self._pumping = self._lost
+            if self._begun is not None:  # by a fault of ours
+                self._call_begun(False)
+
+    def _call_begun(self, at_once: bool) -> None:
+        begun, self._begun = self._begun, None
+        for stream, scope in begun or ():
+            self.worker.backend.spawn(stream, scope, at_once)
 
     def _start_stream(self, request: RequestReceived, at_once: bool) -> None:
         if self.site is not None and (answer := self.site.answer(request)) is not None:
@@ -281,7 +293,12 @@ class Connection:
         worker = self.worker
         worker.streams.add(stream)
         scope = http_scope(request, self.context, self.engine.can_push)
-        worker.backend.spawn(stream, scope, at_once)
+        if request.end_stream:
+            worker.backend.spawn(stream, scope, at_once)
+        elif self._begun is None:  # its body may have come along, so that it need not wait for that
+            self._begun = [(stream, scope)]
+        else:
+            self._begun.append((stream, scope))
 
     def _answer(self, request: RequestReceived, answer: Answer) -> None:
         """In place of the application."""
