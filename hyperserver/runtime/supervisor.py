@@ -312,6 +312,10 @@ class Supervisor:
 
     # ---- signals -------------------------------------------------------------------------
 
+    def _tell_all(self, order: str) -> None:
+        for process in self._processes.values():
+            process.channel.order(order)
+
     def _on_signal(self, number: int, now: float) -> None:
         name = _signal_name(number)
         if number in (signal.SIGINT, signal.SIGTERM):
@@ -322,8 +326,7 @@ class Supervisor:
             self._reload(now)
         elif name == "SIGUSR1":
             reopen()
-            for process in self._processes.values():
-                process.channel.order("reopen")
+            self._tell_all("reopen")
             logger.info("SIGUSR1: opened the log files again")
         else:
             count = self._fleet.count + (1 if name == "SIGTTIN" else -1)
@@ -344,8 +347,7 @@ class Supervisor:
             logger.info("%s: finishing what is in flight", name)
             self._notifier.stopping()
             self._stop_at = now + self._reloading.config.timeouts.shutdown_delay
-            for process in self._processes.values():
-                process.channel.order("leaving")
+            self._tell_all("leaving")
 
     def _resize(self, count: int, now: float) -> None:
         self._fleet.resize(count, now)

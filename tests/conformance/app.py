@@ -20,6 +20,8 @@ from urllib.parse import unquote
 import anyio
 import sniffio
 
+from tests.e2e.apps.strays import raise_it, raise_stray_cancellation
+
 Message = dict[str, Any]
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -287,31 +289,11 @@ def running_loop() -> Any:
     return asyncio.get_running_loop()
 
 
-async def _raise(error: BaseException) -> None:
-    raise error
-
-
-async def _raise_stray() -> None:
-    """A cancellation of the application's own, that escapes from the scope it belongs to."""
-    if sniffio.current_async_library() != "trio":
-        raise asyncio.CancelledError
-    stray: BaseException | None = None
-    with anyio.CancelScope() as scope:
-        scope.cancel()
-        try:
-            await anyio.sleep(0)
-        except anyio.get_cancelled_exc_class() as error:
-            stray = error
-            raise
-    assert stray is not None
-    raise stray
-
-
 FAILURES: dict[str, Callable[[], Awaitable[None]]] = {
-    "error": lambda: _raise(ValueError("on purpose")),
-    "cancelled": _raise_stray,
-    "group": lambda: _raise(ExceptionGroup("several", [ValueError("on purpose"), OSError()])),
-    "exit": lambda: _raise(SystemExit(5)),
+    "error": lambda: raise_it(ValueError("on purpose")),
+    "cancelled": raise_stray_cancellation,
+    "group": lambda: raise_it(ExceptionGroup("several", [ValueError("on purpose"), OSError()])),
+    "exit": lambda: raise_it(SystemExit(5)),
 }
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 import pytest
 
+from tests.conftest import Certificate
 from tests.e2e.support import Server
 from tests.engines.h2_peer import HTTP2_ENGINES
 
@@ -44,6 +46,24 @@ def server_for() -> Iterator[ServerFor]:
         with server:
             code = server.wait()
             assert code == 0, f"{app} on {worker} ended with {code}:\n{server.stderr}"
+            assert "internal error" not in str(server.stderr)
+
+
+@contextmanager
+def servers_with_tls(app: str, certificate: Certificate) -> Iterator[Callable[[str], Server]]:
+    """Gives a server of ``app`` behind TLS for a worker, shared until the end."""
+    servers: dict[str, Server] = {}
+    options = ["--tls-certificate", str(certificate.chain), "--tls-key", str(certificate.key)]
+
+    def get(worker: str) -> Server:
+        if worker not in servers:
+            servers[worker] = Server(app, worker, "--no-access-log", *options)
+        return servers[worker]
+
+    yield get
+    for server in servers.values():
+        with server:
+            assert server.stop() == 0
             assert "internal error" not in str(server.stderr)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Certificate, MakeClientContext
-from tests.e2e.conftest import ServerFor
+from tests.e2e.conftest import ServerFor, servers_with_tls
 from tests.e2e.http2_client import HTTP2Client
 from tests.e2e.support import PATIENCE, Client, Server, TLSClient, wait_until
 from tests.engines import h2_frames as wire
@@ -78,19 +78,8 @@ SecureFor = Callable[[str], Server]
 
 @pytest.fixture(scope="module")
 def secure_for(certificate: Certificate) -> Iterator[SecureFor]:
-    servers: dict[str, Server] = {}
-    options = ["--tls-certificate", str(certificate.chain), "--tls-key", str(certificate.key)]
-
-    def get(worker: str) -> Server:
-        if worker not in servers:
-            servers[worker] = Server(APP, worker, "--no-access-log", *options)
-        return servers[worker]
-
-    yield get
-    for server in servers.values():
-        with server:
-            assert server.stop() == 0
-            assert "internal error" not in str(server.stderr)
+    with servers_with_tls(APP, certificate) as get:
+        yield get
 
 
 @pytest.fixture

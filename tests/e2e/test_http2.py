@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.conftest import Certificate
-from tests.e2e.conftest import HTTP2_VARIANTS, ServerFor
+from tests.e2e.conftest import HTTP2_VARIANTS, ServerFor, servers_with_tls
 from tests.e2e.http2_client import HTTP2Client
 from tests.e2e.support import Server, wait_until
 from tests.engines import h2_frames as wire
@@ -87,19 +87,8 @@ def authority_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="module")
 def secure_for(certificate: Certificate) -> Iterator[Callable[[str], Server]]:
     """``secure_for(worker)``: the probe behind TLS, shared."""
-    servers: dict[str, Server] = {}
-    options = ["--tls-certificate", str(certificate.chain), "--tls-key", str(certificate.key)]
-
-    def get(worker: str) -> Server:
-        if worker not in servers:
-            servers[worker] = Server(PROBE, worker, "--no-access-log", *options)
-        return servers[worker]
-
-    yield get
-    for server in servers.values():
-        with server:
-            assert server.stop() == 0
-            assert "internal error" not in str(server.stderr)
+    with servers_with_tls(PROBE, certificate) as get:
+        yield get
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ import anyio
 import anyio.to_thread
 import sniffio
 
+from tests.e2e.apps.strays import raise_it, raise_stray_cancellation
+
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -254,29 +256,9 @@ async def fail(query: Query, receive: Receive, send: Send) -> None:
     await FAILURES[query.get("kind", "error")]()
 
 
-async def _raise(error: BaseException) -> None:
-    raise error
-
-
-async def _raise_stray_cancellation() -> None:
-    """Lets a cancellation of its own escape from the scope that it belongs to."""
-    if sniffio.current_async_library() != "trio":
-        raise asyncio.CancelledError
-    stray: BaseException | None = None
-    with anyio.CancelScope() as scope:
-        scope.cancel()
-        try:
-            await anyio.sleep(0)
-        except anyio.get_cancelled_exc_class() as error:
-            stray = error
-            raise
-    assert stray is not None
-    raise stray
-
-
 async def _raise_from_group() -> None:
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_raise, ValueError("of a child"))
+        tasks.start_soon(raise_it, ValueError("of a child"))
         await anyio.sleep(1)
 
 
@@ -295,21 +277,21 @@ async def _cancel_itself() -> None:
 
 
 FAILURES: dict[str, Callable[[], Awaitable[None]]] = {
-    "error": lambda: _raise(ValueError("on purpose")),
-    "exit": lambda: _raise(SystemExit(5)),
-    "cancelled": lambda: _raise(asyncio.CancelledError()),
-    "stray": _raise_stray_cancellation,
+    "error": lambda: raise_it(ValueError("on purpose")),
+    "exit": lambda: raise_it(SystemExit(5)),
+    "cancelled": lambda: raise_it(asyncio.CancelledError()),
+    "stray": raise_stray_cancellation,
     "self-cancel": _cancel_itself,
-    "group": lambda: _raise(ExceptionGroup("several", [ValueError(), OSError()])),
-    "base-group": lambda: _raise(
+    "group": lambda: raise_it(ExceptionGroup("several", [ValueError(), OSError()])),
+    "base-group": lambda: raise_it(
         BaseExceptionGroup("several", [SystemExit(1), asyncio.CancelledError()])
     ),
     "task-group": _raise_from_group,
-    "generator-exit": lambda: _raise(GeneratorExit()),
-    "stop-async": lambda: _raise(StopAsyncIteration()),
-    "os-error": lambda: _raise(ConnectionResetError("of a database")),
+    "generator-exit": lambda: raise_it(GeneratorExit()),
+    "stop-async": lambda: raise_it(StopAsyncIteration()),
+    "os-error": lambda: raise_it(ConnectionResetError("of a database")),
     "recursion": _recurse,
-    "base": lambda: _raise(BaseException("bare")),
+    "base": lambda: raise_it(BaseException("bare")),
 }
 
 
