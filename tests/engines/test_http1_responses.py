@@ -275,6 +275,36 @@ def test_falling_below_high_water_is_reported_once(
     assert reported == [(StreamWritable(1), True)]
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_response_that_has_ended_is_reported_too(peer: Peer, whole: bool) -> None:
+    """Its application may wait for room after the last of it."""
+    body = b"x" * (HIGH_WATER + 1)
+    peer.send(get() * 3)
+    for stream_id in (1, 3, 5):
+        peer.connection.events()
+        if whole:
+            peer.connection.send_response(stream_id, 200, [], body)
+        else:
+            peer.connection.send_headers(stream_id, 200, [])
+            peer.connection.send_data(stream_id, body, True)
+    reported = []
+    while peer.connection.data_to_send():
+        reported += peer.connection.events()
+    assert reported == [StreamWritable(1), StreamWritable(3), StreamWritable(5)]
+
+
+def test_small_responses_that_pile_up_are_reported(peer: Peer) -> None:
+    peer.send(get() * 70)
+    for stream_id in range(1, 141, 2):
+        peer.connection.events()
+        peer.connection.send_response(stream_id, 200, [], bytes(1000))
+    had_to_wait = [StreamWritable(stream_id) for stream_id in range(1, 141, 2)][-7:]
+    reported = []
+    while peer.connection.data_to_send():
+        reported += peer.connection.events()
+    assert reported[-7:] == had_to_wait
+
+
 # ---- 1xx ----------------------------------------------------------------------------------
 
 

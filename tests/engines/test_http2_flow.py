@@ -12,6 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from hyperserver.protocol.events import StreamWritable
+from hyperserver.protocol.fields import response_fields
 from hyperserver.protocol.interface import HIGH_WATER, HTTP2Options
 from tests.engines import h2_frames as wire
 from tests.engines.h2_frames import FLOW_CONTROL_ERROR, Data, Window
@@ -483,6 +484,22 @@ def test_falling_below_high_water_is_reported_once(h2: Peer, sizes: list[int]) -
         h2.grant(stream_id, 10_000)
         reports += [(e, h2.connection.buffered(stream_id) < HIGH_WATER) for e in h2.news()]
     assert reports == [(StreamWritable(stream_id), True)]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_response_that_has_ended_is_reported_too(h2: Peer, whole: bool) -> None:
+    """Its application may wait for room after the last of it."""
+    body = bytes(3 * HIGH_WATER)
+    h2.grant(0, 1_000_000)
+    stream_id = h2.get()
+    if whole:
+        h2.connection.send_response(stream_id, 200, response_fields([]), body)
+    else:
+        h2.start(stream_id)
+        h2.write(stream_id, body, True)
+    h2.news()
+    h2.grant(stream_id, 1_000_000)
+    assert h2.news() == [StreamWritable(stream_id)]
 
 
 def test_a_stream_that_never_filled_up_is_not_reported(h2: Peer) -> None:

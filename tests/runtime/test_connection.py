@@ -162,3 +162,27 @@ def test_a_task_that_an_application_leaves_behind_is_told_of_the_end(answers: bo
         assert await left[0] == {"type": "http.disconnect"}
 
     drive("asyncio", app, talk)
+
+
+@pytest.mark.parametrize("library", ["asyncio", "trio"])
+@pytest.mark.parametrize("version", ["1.1", "2"])
+def test_send_returns_when_a_large_response_has_been_taken(library: str, version: str) -> None:
+    """Not when the connection ends: an application may have work to do after its response."""
+    returned: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": bytes(1_000_000)})
+        returned.append(scope["path"])
+
+    async def talk(worker: Worker) -> None:
+        connection = accept(worker, Transport())
+        if version == "1.1":
+            connection.data_received(GET)
+        else:
+            grown = wire.window_update(0, 100_000_000), wire.settings({4: 2**30})
+            connection.data_received(requests() + b"".join(grown))
+        while len(returned) < (1 if version == "1.1" else STREAMS):
+            await anyio.sleep(0)
+
+    drive(library, app, talk)

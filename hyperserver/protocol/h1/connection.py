@@ -455,6 +455,7 @@ class HTTP1Connection(Output, Clock):
             and headers.written is not None  # so it went the long way before, see ``wire``
             and (line := wire.CONTENT_LINES.get(status)) is not None
             and len(body) < LARGE
+            and not self.output
             and self._grace is None
             and not self._eof
         ):
@@ -471,13 +472,8 @@ class HTTP1Connection(Output, Clock):
             self._write(data)
             self.send_data(stream_id, body, True)
             return
-        self.output.append(data)
-        self._output_size += len(data)
-        if self._phase == _WAIT:
-            self._response = _DONE
-            self._next_stream()
-        else:
-            self._end_response()
+        self._write(data)
+        self._end_response()
 
     def _begin_response(self, stream_id: int, status: int, headers: Headers) -> bytes:
         """The head of the response; from here on its framing and the connection's end are set."""
@@ -577,6 +573,8 @@ class HTTP1Connection(Output, Clock):
         if self._framing == BY_CHUNKS:
             self._write(wire.LAST_CHUNK)
         self._response = _DONE
+        if self._output_size > HIGH_WATER:
+            self._ended.append(self._stream_id)
         if not self._keep_alive:
             self._finish_output()
         elif self._phase == _WAIT:
@@ -616,8 +614,10 @@ class HTTP1Connection(Output, Clock):
         return events
 
     def _large_output_left(self) -> None:
-        if self._output_size < HIGH_WATER and self._response == _SENDING:
-            self.event_queue.append(StreamWritable(self._stream_id))
+        if self._output_size < HIGH_WATER:
+            current = [self._stream_id] if self._response == _SENDING else []
+            self.event_queue += [StreamWritable(stream_id) for stream_id in self._ended + current]
+            self._ended.clear()
 
     # ---- time ----------------------------------------------------------------------------
 

@@ -13,11 +13,13 @@ LARGE = 65_536
 class Output:
     """A queue of pieces. What is small leaves in one write, what is large by itself."""
 
-    __slots__ = ("_framing", "_output_size", "output")
+    __slots__ = ("_ended", "_framing", "_output_size", "output")
 
     def __init__(self) -> None:
         self.output: list[bytes] = []
         self._output_size = 0
+        #: Streams whose responses have ended, but wait here; applications may wait until they leave.
+        self._ended: list[int] = []
         #: Of the response's body.
         self._framing = BY_NOTHING
 
