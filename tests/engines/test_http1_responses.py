@@ -16,7 +16,7 @@ from hyperserver.protocol.events import (
 )
 from hyperserver.protocol.fields import response_fields
 from hyperserver.protocol.h1.connection import HTTP1Connection
-from hyperserver.protocol.interface import HIGH_WATER, Limits, ResponseDefaults
+from hyperserver.protocol.interface import HIGH_WATER, ByteConnection, Limits, ResponseDefaults
 from hyperserver.protocol.negotiate import choose_engines, open_http1
 from tests.engines.playbook import OK, OK_CLOSE, Peer, get, post, request, sized_post
 
@@ -279,30 +279,96 @@ def test_falling_below_high_water_is_reported_once(
 def test_a_response_that_has_ended_is_reported_too(peer: Peer, whole: bool) -> None:
     """Its application may wait for room after the last of it."""
     body = b"x" * (HIGH_WATER + 1)
-    peer.send(get() * 3)
-    for stream_id in (1, 3, 5):
-        peer.connection.events()
-        if whole:
-            peer.connection.send_response(stream_id, 200, [], body)
-        else:
-            peer.connection.send_headers(stream_id, 200, [])
-            peer.connection.send_data(stream_id, body, True)
+    peer.send(get())
+    peer.connection.events()
+    if whole:
+        peer.connection.send_response(1, 200, [], body)
+    else:
+        peer.connection.send_headers(1, 200, [])
+        peer.connection.send_data(1, body, True)
     reported = []
     while peer.connection.data_to_send():
         reported += peer.connection.events()
-    assert reported == [StreamWritable(1), StreamWritable(3), StreamWritable(5)]
+    assert reported == [StreamWritable(1)]
 
 
-def test_small_responses_that_pile_up_are_reported(peer: Peer) -> None:
-    peer.send(get() * 70)
-    for stream_id in range(1, 141, 2):
-        peer.connection.events()
-        peer.connection.send_response(stream_id, 200, [], bytes(1000))
-    had_to_wait = [StreamWritable(stream_id) for stream_id in range(1, 141, 2)][-7:]
-    reported = []
-    while peer.connection.data_to_send():
-        reported += peer.connection.events()
-    assert reported[-7:] == had_to_wait
+def requests_in(connection: ByteConnection) -> list[int]:
+    return [e.stream_id for e in connection.events() if isinstance(e, RequestReceived)]
+
+
+@pytest.mark.parametrize("size", [10, 1000, 30_000, 200_000])
+@pytest.mark.parametrize("closes", [False, True])
+def test_who_asks_without_reading_is_not_answered_without_end(
+    peer: Peer, size: int, closes: bool
+) -> None:
+    total = max(10, min(1000, 1_000_000 // size))
+    connection = peer.connection
+    connection.receive_data(get() * (total - 1), peer.now)
+    connection.receive_data(get(b"/", b"Connection: close") if closes else get(), peer.now)
+    answered: list[int] = []
+    largest = 0
+    output = b""
+    while len(answered) < total:
+        while asked := requests_in(connection):
+            for stream_id in asked:
+                connection.send_response(stream_id, 200, [], bytes(size))
+                largest = max(largest, connection.buffered(stream_id))
+            answered += asked
+        data = connection.data_to_send()
+        assert data
+        output += data
+    assert answered == list(range(1, 2 * total, 2))
+    assert largest < HIGH_WATER + size + 1000
+    output += peer.take()
+    assert output.count(b"HTTP/1.1 200 OK\r\n") == total
+    assert output.count(bytes(size)) == total
+    assert connection.output_finished == closes
+
+
+def test_what_waits_for_its_turn_is_bounded(peer: Peer) -> None:
+    connection = peer.connection
+    connection.receive_data(get(), peer.now)
+    assert requests_in(connection) == [1]
+    connection.send_response(1, 200, [], bytes(2 * HIGH_WATER))
+    assert connection.wants_data
+    connection.receive_data(get() * 4000, peer.now)
+    assert not connection.wants_data
+    assert requests_in(connection) == []
+    while connection.data_to_send():
+        pass
+    assert requests_in(connection) == [3]
+
+
+@pytest.mark.parametrize("pipelined", [False, True])
+def test_half_closing_while_waiting_for_its_turn(peer: Peer, pipelined: bool) -> None:
+    connection = peer.connection
+    connection.receive_data(get() * (1 + pipelined), peer.now)
+    connection.send_response(1, 200, [], bytes(2 * HIGH_WATER))
+    assert requests_in(connection) == [1]
+    connection.receive_eof(peer.now)
+    assert not connection.output_finished
+    output = peer.take()
+    if pipelined:
+        assert not connection.output_finished
+        assert peer.requests[-1].stream_id == 3
+        connection.send_response(3, 200, [], b"2")
+        assert peer.take().endswith(b"\r\n1\r\n2\r\n0\r\n\r\n")
+    assert len(output) > 2 * HIGH_WATER
+    assert connection.output_finished
+
+
+def test_shutdown_while_waiting_for_its_turn(peer: Peer) -> None:
+    """The answer leaves; it has told the client that the connection stays, so a request may come."""
+    connection = peer.connection
+    connection.receive_data(get() * 2, peer.now)
+    connection.send_response(1, 200, [], bytes(2 * HIGH_WATER))
+    assert requests_in(connection) == [1]
+    connection.shutdown()
+    assert len(peer.take()) > 2 * HIGH_WATER
+    assert peer.requests[-1].stream_id == 3
+    connection.send_response(3, 200, [], b"2")
+    assert b"connection: close" in peer.take()
+    assert connection.output_finished
 
 
 # ---- 1xx ----------------------------------------------------------------------------------

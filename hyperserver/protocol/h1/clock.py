@@ -28,3 +28,9 @@ class Clock:
         else:
             self._deadline = now + seconds  # type: ignore[misc]
             self._pending = None  # type: ignore[misc]
+
+    def _extend_clock(self, n: int, rate: int, latest: float) -> None:
+        """``n`` received bytes buy time at ``rate`` per second, up to ``latest``; 0: any rate will do."""
+        if self._deadline is not None and self._pending is None:
+            bought = latest if rate == 0 else self._deadline + n / rate
+            self._deadline = min(latest, bought)  # type: ignore[misc]

@@ -218,10 +218,7 @@ class HTTP1Connection(Output, Clock):
                 if block is None:
                     break
                 self._read_head(block, now)
-            elif self._phase == _BODY:
-                if not self._read_body(now):
-                    break
-            else:
+            elif self._phase != _BODY or not self._read_body(now):
                 break
         self._update_wants_data()
 
@@ -319,19 +316,12 @@ class HTTP1Connection(Output, Clock):
             self._refuse(error)
             return False
         done = self._body.done
-        self._extend_body_deadline(before - len(buffer), now)
+        if now is not None:
+            latest = now + self._limits.request_body_timeout
+            self._extend_clock(before - len(buffer), self._limits.min_body_rate, latest)
         if data or done:
             self._body_data(data, done)
         return done
-
-    def _extend_body_deadline(self, n: int, now: float | None) -> None:
-        """Received bytes buy time at the minimum rate, never more than the whole timeout."""
-        limits = self._limits
-        if now is not None and self._deadline is not None and self._pending is None:
-            latest = now + limits.request_body_timeout
-            if limits.min_body_rate > 0:  # 0: any rate will do
-                latest = min(latest, self._deadline + n / limits.min_body_rate)
-            self._deadline = latest
 
     def _body_data(self, data: bytes, done: bool) -> None:
         if done:
@@ -340,7 +330,7 @@ class HTTP1Connection(Output, Clock):
         if self._response == _DONE:
             self._discarded += len(data)
             if done:
-                self._next_stream()
+                self._take_turn()
             elif self._discarded > _MAX_DISCARD:
                 self._finish_output()
             return
@@ -578,7 +568,7 @@ class HTTP1Connection(Output, Clock):
         if not self._keep_alive:
             self._finish_output()
         elif self._phase == _WAIT:
-            self._next_stream()
+            self._take_turn()
         elif self._body.remaining > _MAX_DISCARD:
             self._finish_output()
         else:  # read the rest of the body and throw it away
@@ -586,8 +576,15 @@ class HTTP1Connection(Output, Clock):
             self.wants_data = True
             self._start_clock(self._limits.linger_timeout, None)
 
+    def _take_turn(self) -> None:
+        """Both halves are done. Who asks on without reading waits until most answers have left."""
+        if self._output_size > HIGH_WATER:
+            self._update_wants_data()
+        else:
+            self._next_stream()
+
     def _next_stream(self) -> None:
-        """Both halves are done: wait for the next request, or read the one that waits."""
+        """Wait for the next request, or read the one that waits."""
         # A client that was told to keep the connection may have sent its next request already.
         if not self._keep_alive or (self._grace == 0 and not self._buffer):
             self._finish_output()
@@ -618,6 +615,8 @@ class HTTP1Connection(Output, Clock):
             current = [self._stream_id] if self._response == _SENDING else []
             self.event_queue += [StreamWritable(stream_id) for stream_id in self._ended + current]
             self._ended.clear()
+            if self._phase == _WAIT and self._response == _DONE:
+                self._next_stream()
 
     # ---- time ----------------------------------------------------------------------------
 
