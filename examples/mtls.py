@@ -4,7 +4,8 @@ Make an authority, and certificates for the server and for a client, in the fold
 
     mkdir -p certificates && cd certificates && umask 077
     EC="ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
-    openssl req -x509 -newkey $EC -keyout ca.key -out ca.pem -days 30 -subj "/CN=Test authority"
+    openssl req -x509 -newkey $EC -keyout ca.key -out ca.pem -days 30 -subj "/CN=Test authority" \\
+        -addext "keyUsage=critical,keyCertSign,cRLSign"
     openssl req -x509 -newkey $EC -keyout server.key -out server.pem -days 30 -subj "/CN=localhost" \\
         -CA ca.pem -CAkey ca.key -addext "subjectAltName=DNS:localhost,IP:127.0.0.1" \\
         -addext "basicConstraints=critical,CA:FALSE"

@@ -131,11 +131,12 @@ class TLSSession:
 
 def _client_chain(tls: ssl.SSLObject) -> list[bytes]:
     """The client's certificates, in DER, its own first; before Python 3.13 no more than that."""
+    leaf = tls.getpeercert(binary_form=True)
+    if leaf is None:
+        return []  # asking for the chain of nobody is an error in some versions
     if sys.version_info >= (3, 13) and (chain := tls.get_unverified_chain()):
         return list(chain)
-    # also of a session that was resumed: it has kept no more
-    leaf = tls.getpeercert(binary_form=True)
-    return [] if leaf is None else [leaf]
+    return [leaf]  # also of a session that was resumed: it has kept no more
 
 
 def _subject(der: bytes) -> str:
