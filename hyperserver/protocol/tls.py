@@ -109,7 +109,8 @@ class TLSConnection:
         self.ssl_object: ssl.SSLObject | None = None
         self.failure: str | None = None
         self.truncated = False
-        self._choose_context = choose_context
+        #: Until it was asked: it may know of us, and in a ring both would wait for the collector.
+        self._choose_context: Callable[[ClientHello], ssl.SSLContext] | None = choose_context
         self._open_engine = open_engine
         self._linger_timeout = linger_timeout
         self._grace: float | None = None  # until it is known when it began
@@ -223,6 +224,7 @@ class TLSConnection:
             engine.receive_eof(now)
 
     def lost(self) -> None:
+        self._choose_context = None
         if self.engine is not None:
             self.engine.lost()
 
@@ -236,6 +238,7 @@ class TLSConnection:
                 hello = self._hello.receive(data)
                 if hello is None:
                     return
+                assert self._choose_context is not None
                 self._begin(self._choose_context(hello))
             except NotTLS:
                 self._refuse_plaintext(now)
@@ -254,6 +257,7 @@ class TLSConnection:
         self._write = tls.write
         self._incoming.write(self._hello.received)
         del self._hello
+        self._choose_context = None
         self._phase = _HANDSHAKE
 
     def _shake_hands(self, now: float) -> None:
