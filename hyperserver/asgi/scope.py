@@ -59,8 +59,13 @@ class ScopeContext:
         self.proxy = proxy
         self.zero_copy = False
         self.offered_push = False
-        #: Copying a dict and setting half of its keys is quicker than building it.
-        self.template: dict[str, Any] = {
+        self.template: dict[str, Any] | None = None
+
+    def make_template(self) -> dict[str, Any]:
+        """The ``http`` scope of no request: copying a dict and setting half of its keys is quicker
+        than building it.
+        """
+        self.template = {
             "type": "http",
             "asgi": None,
             "http_version": "1.1",
@@ -69,12 +74,17 @@ class ScopeContext:
             "path": "/",
             "raw_path": b"/",
             "query_string": b"",
-            "root_path": root_path,
+            "root_path": self.root_path,
             "headers": [],
-            "client": client,
-            "server": server,
+            "client": self.client,
+            "server": self.server,
             "extensions": None,
         }
+        return self.template
+
+    def rest(self) -> None:
+        """No request may come for long: keep nothing for it."""
+        self.template = None
 
     def client_of(self, headers: Headers) -> Address | None:
         """The client of a request, by what a trusted proxy says."""
@@ -94,7 +104,7 @@ def http_scope(
     """The ``http`` scope of a request. Every container in it is new: an application may change
     its scope without any other request seeing it.
     """
-    scope = context.template.copy()
+    scope = (context.template or context.make_template()).copy()
     scope["method"] = event.method
     scope["scheme"] = event.scheme
     version = event.http_version

@@ -441,6 +441,9 @@ class Connection:
         if deadline is not None and deadline <= now and not (wire.output_finished and waiting):
             wire.handle_timeout(now)
             self.flush()
+            if not self.streams:  # that may be for long: keep little
+                self.streams.clear()
+                self.context.rest()
         if waiting or self._stalled_since is not None:
             self._watch_writing(waiting, now)
         if self.websockets:

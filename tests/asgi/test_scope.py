@@ -98,6 +98,8 @@ def test_two_requests_of_a_connection_share_no_container() -> None:
         assert first[key] is not second[key]
     for extension in first["extensions"]:
         assert first["extensions"][extension] is not second["extensions"][extension]
+    context.rest()
+    assert scope() == second
 
 
 def test_http_1_0_is_offered_nothing_but_files() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import Any
 
 import anyio
@@ -186,3 +187,29 @@ def test_send_returns_when_a_large_response_has_been_taken(library: str, version
             await anyio.sleep(0)
 
     drive(library, app, talk)
+
+
+def two_http2_requests() -> list[bytes]:
+    writer = wire.Writer()
+    first, second = (writer.headers(n, wire.head(b"GET", b"/"), end=True) for n in (1, 3))
+    return [wire.PREFACE + wire.settings() + wire.settings_ack() + first, second]
+
+
+@pytest.mark.parametrize("sent", [[GET, GET], two_http2_requests()], ids=["http1", "http2"])
+def test_a_sweep_that_finds_a_connection_idle_puts_it_to_rest(sent: list[bytes]) -> None:
+    """It keeps nothing for requests, of which the next is served like the one before."""
+    transport = Transport()
+
+    async def talk(worker: Worker) -> None:
+        connection = accept(worker, transport)
+        for octets in sent:
+            transport.writes.clear()
+            connection.data_received(octets)
+            while connection.streams or not transport.writes:
+                await anyio.sleep(0)
+            assert connection.context.template is not None
+            connection.sweep(monotonic())
+            assert connection.context.template is None
+            assert b"".join(transport.writes).endswith(b"/")
+
+    drive("asyncio", at_once, talk)

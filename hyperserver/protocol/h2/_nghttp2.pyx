@@ -18,8 +18,9 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.ref cimport PyObject, Py_XDECREF
-from libc.stdint cimport int32_t, uint8_t, uint32_t
-from libc.string cimport memcmp, memcpy
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcmp, memcpy, memset
 
 from hyperserver.protocol.h2.nghttp2 cimport *
 
@@ -96,6 +97,7 @@ cdef bytes _decode_settings(value):
 
 cdef nghttp2_session_callbacks *_callbacks = NULL
 
+include "_nghttp2_memory.pxi"
 include "_nghttp2_output.pxi"
 include "_nghttp2_blocks.pxi"
 include "_nghttp2_library.pxi"
@@ -109,10 +111,9 @@ include "_nghttp2_brief.pxi"
 cdef class NGHTTP2Session(_Brief):
     """Bytes in: see ``session.Session``."""
 
-    cdef dict _handlers
-    cdef dict _given_up  # streams that the client has reset, the last ones
+    cdef dict _given_up  # streams that the client has reset, the last ones; None before the first
     # bytes in
-    cdef bytearray _buffer
+    cdef bytearray _buffer  # None while it holds nothing
     cdef Py_ssize_t _awaited
     cdef Py_ssize_t _preface_left
     cdef Py_ssize_t _max_frame_size
@@ -128,9 +129,6 @@ cdef class NGHTTP2Session(_Brief):
     cdef bint _depends_on_itself
 
     def __cinit__(self, connection, limits, options, abuse):
-        self._handlers = self._gate.handlers
-        self._given_up = {}
-        self._buffer = bytearray()
         self._preface_left = _PREFACE_SIZE
         self._max_frame_size = options.max_frame_size
 
@@ -141,12 +139,14 @@ cdef class NGHTTP2Session(_Brief):
         cdef bytearray buffer = self._buffer
         if self._preface_left or not self._started or self._block_stream:
             return True
-        return len(buffer) > 0 and (len(buffer) < 4 or buffer[3] != NGHTTP2_DATA)
+        return buffer is not None and (len(buffer) < 4 or buffer[3] != NGHTTP2_DATA)
 
     @property
     def partial_data(self):
         cdef bytearray buffer = self._buffer
-        if len(buffer) < _HEADER_SIZE or buffer[3] != NGHTTP2_DATA or self._preface_left:
+        if buffer is None or len(buffer) < _HEADER_SIZE or buffer[3] != NGHTTP2_DATA:
+            return 0
+        if self._preface_left:
             return 0
         return frames.payload_long(buffer, 5)
 
@@ -155,12 +155,12 @@ cdef class NGHTTP2Session(_Brief):
         cdef const uint8_t *at
         cdef Py_ssize_t left
         cdef Py_ssize_t size
-        if self._buffer:
+        if self._buffer is not None:
             self._buffer += data
             if len(self._buffer) < self._awaited:
                 return
             data = bytes(self._buffer)
-            self._buffer.clear()
+            self._buffer = None
         at = <const uint8_t *>PyBytes_AS_STRING(data)
         left = PyBytes_GET_SIZE(data)
         if self._preface_left:
@@ -195,7 +195,7 @@ cdef class NGHTTP2Session(_Brief):
             if self._connection.output_finished:
                 return 0
         if left:
-            self._buffer += at[:left]
+            self._buffer = bytearray(at[:left])
         return 0
 
     cdef int _frame(self, const uint8_t *frame, Py_ssize_t size, object now) except -1:
@@ -316,7 +316,7 @@ cdef class NGHTTP2Session(_Brief):
         """Fields on a stream that has ended: a connection error, unless the client has reset it,
         which makes a stream error of it (RFC 9113 §5.1).
         """
-        if stream_id not in self._given_up:
+        if self._given_up is None or stream_id not in self._given_up:
             raise ConnectionFault(ErrorCode.STREAM_CLOSED, "HEADERS on a closed stream")
         self._abuse.reset(now)
         self._gate.remember_cut(stream_id, 0)
@@ -439,17 +439,15 @@ cdef class NGHTTP2Session(_Brief):
             self._gate.rst_stream(stream_id, now)
             self._feed(frame, size)
             if self._seen == NGHTTP2_RST_STREAM:
+                if self._given_up is None:
+                    self._given_up = {}
                 self._given_up[stream_id] = True
                 if len(self._given_up) > _MAX_GIVEN_UP:
                     del self._given_up[next(iter(self._given_up))]
                 self._connection.on_reset(stream_id)
         else:
-            handler = self._handlers.get(kind)
-            if handler is None:
-                self._abuse.control(now)  # RFC 9113 §5.5: unknown, to be ignored
-            else:
-                if self.brief or self.answers:
-                    self._connection.settle_all()
-                handler(flags, stream_id, frame[:size], now)
+            if self.brief or self.answers:
+                self._connection.settle_all()
+            self._gate.handle(kind, stream_id, frame[:size], now)
         self._attends = self._attends and self._connection.takes_brief()
         return 0

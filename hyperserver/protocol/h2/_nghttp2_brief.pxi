@@ -1,18 +1,25 @@
 """Brief exchanges (``brief.py``). Part of ``_nghttp2.pyx``."""
 
 
+cdef class _Answer:
+    """See ``brief.Answer``."""
+
+    cdef readonly object request  # a messages.Request
+    cdef readonly bytes body
+    cdef public bint is_released
+
+
 cdef class _Brief(_Library):
     """See ``brief.BriefSession``."""
 
     cdef readonly dict brief
     cdef readonly dict answers
-    cdef readonly set released
     cdef Py_ssize_t _answered  # bytes
     cdef bint _in_order
     cdef bint _attends
     cdef int32_t _newest_brief
     cdef dict _known_blocks
-    cdef set _places
+    cdef dict _places
     cdef Py_ssize_t _max_places
     cdef object _defaults
     cdef object _scheme
@@ -21,12 +28,11 @@ cdef class _Brief(_Library):
     def __cinit__(self, connection, limits, options, abuse):
         self.brief = {}
         self.answers = {}
-        self.released = set()
         self._known_blocks = {}
         self._max_places = options.max_concurrent_streams
         self._limits = limits
 
-    def attend(self, set places not None, defaults, scheme):
+    def attend(self, dict places not None, defaults, scheme):
         self._places = places
         self._defaults = defaults
         self._scheme = scheme
@@ -77,7 +83,7 @@ cdef class _Brief(_Library):
                 self._known_blocks[block] = (request, fields)
         if request is None or len(self._places) >= self._max_places:
             return self._fields_received(stream_id, fields, True, False)
-        self._places.add(stream_id)
+        self._places[stream_id] = None
         self.brief[stream_id] = request
         self._newest_brief = stream_id
         self._connection.event_queue.append(
@@ -95,6 +101,14 @@ cdef class _Brief(_Library):
         )
         return 0
 
+    def rest(self):
+        self._known_blocks.clear()
+        if not self.brief:
+            self.brief.clear()
+        if not self.answers:
+            self.answers.clear()
+        _Library.rest(self)
+
     cdef int _tell_of_brief(self) except -1:
         if self._newest_brief:
             stream_id, self._newest_brief = self._newest_brief, 0
@@ -109,6 +123,7 @@ cdef class _Brief(_Library):
 
     def respond(self, int32_t stream_id, int status, headers, bytes body not None):
         cdef bint ends
+        cdef _Answer answer
         request = self.brief[stream_id]
         if (
             type(headers) is not ResponseFields
@@ -122,7 +137,7 @@ cdef class _Brief(_Library):
             return False
         del self.brief[stream_id]
         if ends:
-            self._places.discard(stream_id)
+            self._places.pop(stream_id, None)
             self._tell_of_end()
             return True
         if not self.answers:
@@ -131,7 +146,10 @@ cdef class _Brief(_Library):
         if request.priority is not None:
             self._in_order = False
         self._answered += PyBytes_GET_SIZE(body)
-        self.answers[stream_id] = (request, body)
+        answer = _Answer.__new__(_Answer)
+        answer.request = request
+        answer.body = body
+        self.answers[stream_id] = answer
         return True
 
     cdef bint _write_head(
@@ -216,26 +234,27 @@ cdef class _Brief(_Library):
         cdef dict answers = self.answers
         cdef bytes body
         cdef int32_t stream_id
+        cdef _Answer answer
         cdef Py_ssize_t most
         if len(answers) > 1 and not self._in_order:
             return False
         if self._answered > nghttp2_session_get_remote_window_size(self._live()):
             return False
         most = self.max_frame_size
-        for stream_id, (_, body) in answers.items():
-            if PyBytes_GET_SIZE(body) > min(
+        for stream_id, answer in answers.items():
+            if PyBytes_GET_SIZE(answer.body) > min(
                 most, nghttp2_session_get_stream_remote_window_size(self._live(), stream_id)
             ):
                 return False
         for stream_id in sorted(answers):
-            body = answers[stream_id][1]
+            answer = answers[stream_id]
+            body = answer.body
             self._submit_data(
                 stream_id, <const uint8_t *>PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body), True
             )
-            self._places.discard(stream_id)
+            self._places.pop(stream_id, None)
         self._abuse.data_sent(len(answers))
         answers.clear()
-        self.released.clear()
         self._answered = 0
         self._tell_of_end()
         return True

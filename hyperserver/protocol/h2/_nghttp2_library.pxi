@@ -4,7 +4,11 @@
 cdef class _Library:
     """What of a ``Session`` is libnghttp2's, and what a gate asks of one (``gate.Gated``)."""
 
-    cdef nghttp2_session *_nghttp2
+    cdef nghttp2_session *_nghttp2  # NULL while it rests, and after the end
+    cdef nghttp2_session *_resting
+    cdef _Arena *_arena
+    cdef uint8_t *_packed
+    cdef size_t _packed_size
     cdef object _connection
     cdef dict _streams
     cdef object _abuse
@@ -48,25 +52,68 @@ cdef class _Library:
         self._open()
 
     def __dealloc__(self):
-        if self._nghttp2 is not NULL:
-            nghttp2_session_del(self._nghttp2)
+        self._end()
 
-    def close(self):
-        """Every method raises afterwards, save that there is nothing to write."""
+    cdef int _end(self) except -1:
+        if self._packed is not NULL:
+            self._wake()
         if self._nghttp2 is not NULL:
             nghttp2_session_del(self._nghttp2)
             self._nghttp2 = NULL
+        if self._arena is not NULL:
+            arena, self._arena = self._arena, NULL
+            _leave_arena(arena)
+        return 0
+
+    def close(self):
+        """Every method raises afterwards, save that there is nothing to write."""
+        if self._arena is not NULL:
+            self._end()
             self._gate.close()
             self._gate = self._connection = self._abuse = None
             self._out = _Output()
 
     cdef inline nghttp2_session *_live(self) except NULL:
         if self._nghttp2 is NULL:
-            raise LocalProtocolError("the session is closed")
+            self._wake()
         return self._nghttp2
+
+    # ---- rest ----------------------------------------------------------------------------
+
+    @property
+    def memory(self):
+        """Bytes that libnghttp2 has in its arena, or what they are packed into."""
+        if self._packed is not NULL:
+            return self._packed_size
+        return 0 if self._arena is NULL else self._arena.used
+
+    cdef int _wake(self) except -1:
+        if self._packed is NULL:
+            raise LocalProtocolError("the session is closed")
+        _unpack(self._arena, self._packed, self._packed_size)
+        PyMem_Free(self._packed)
+        self._packed = NULL
+        self._nghttp2, self._resting = self._resting, NULL
+        return 0
+
+    def rest(self):
+        self._sent_blocks.clear()
+        if self._nghttp2 is NULL or self._out.used or self._broken:
+            return
+        self._out = _Output()
+        self._packed = _pack(self._arena, &self._packed_size)
+        if self._packed is not NULL:
+            self._resting, self._nghttp2 = self._nghttp2, NULL
 
     cdef int _open(self) except -1:
         cdef nghttp2_option *option = NULL
+        cdef nghttp2_mem memory
+        self._arena = _take_arena()
+        memory.mem_user_data = self._arena
+        memory.malloc = _malloc
+        memory.free = _free
+        memory.calloc = _calloc
+        memory.realloc = _realloc
         if nghttp2_option_new(&option):
             raise MemoryError
         nghttp2_option_set_no_recv_client_magic(option, 1)
@@ -80,8 +127,11 @@ cdef class _Library:
         hyperserver_reset_rate_limit(option, _OUT_OF_REACH, _OUT_OF_REACH)
         hyperserver_glitch_rate_limit(option, _OUT_OF_REACH, _OUT_OF_REACH)
         hyperserver_max_continuations(option, _OUT_OF_REACH)
-        failed = nghttp2_session_server_new2(&self._nghttp2, _callbacks, <void *>self, option)
+        failed = nghttp2_session_server_new3(
+            &self._nghttp2, _callbacks, <void *>self, option, &memory
+        )
         nghttp2_option_del(option)
+        self._arena.opening = False
         if failed:
             raise MemoryError
         return 0
@@ -90,6 +140,7 @@ cdef class _Library:
         cdef nghttp2_settings_entry entries[8]
         cdef size_t count = 0
         cdef bytes payload
+        self._live()
         if upgrade_settings is not None:
             payload = _decode_settings(upgrade_settings)
             if nghttp2_session_upgrade2(
@@ -100,7 +151,8 @@ cdef class _Library:
             self._raise_fault()
             self.highest = 1
         # libnghttp2 is told of what it is to act on, and keeps no tree of dependencies
-        said = {key: value for key, value in self._settings if key not in _OURS_ALONE}
+        settings, self._settings = self._settings, None
+        said = {key: value for key, value in settings if key not in _OURS_ALONE}
         said[9] = 1
         for key, value in said.items():
             entries[count].settings_id = key
@@ -115,7 +167,7 @@ cdef class _Library:
                 0,
                 0,
                 b"".join(
-                    [key.to_bytes(2, "big") + value.to_bytes(4, "big") for key, value in self._settings]
+                    [key.to_bytes(2, "big") + value.to_bytes(4, "big") for key, value in settings]
                 ),
             )
         )

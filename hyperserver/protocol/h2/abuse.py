@@ -28,28 +28,38 @@ class Abuse:
     __slots__ = ("_control", "_expected", "_priorities", "_resets", "_windows")
 
     def __init__(self) -> None:
-        self._resets = Budget(200, 20)
-        self._control = Budget(1000, 50)
-        self._priorities = Budget(2000, 100)
-        self._windows = Budget(4000, 100)
+        # of most kinds there is never anything
+        self._resets: Budget | None = None
+        self._control: Budget | None = None
+        self._priorities: Budget | None = None
+        self._windows: Budget | None = None
         self._expected = 0
 
     def reset(self, now: float) -> None:
+        if self._resets is None:
+            self._resets = Budget(200, 20)
         if not self._resets.spend(now):
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many streams reset")
 
     def control(self, now: float, cost: int = 1) -> None:
+        if self._control is None:
+            self._control = Budget(1000, 50)
         if not self._control.spend(now, cost):
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many control frames")
 
     def priority(self, now: float) -> None:
+        if self._priorities is None:
+            self._priorities = Budget(2000, 100)
         if not self._priorities.spend(now):
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many priority frames")
 
     def window_update(self, now: float) -> None:
         if self._expected:
             self._expected -= 1
-        elif not self._windows.spend(now):
+            return
+        if self._windows is None:
+            self._windows = Budget(4000, 100)
+        if not self._windows.spend(now):
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many window updates")
 
     def data_sent(self, frames: int = 1) -> None:

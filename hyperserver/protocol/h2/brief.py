@@ -27,6 +27,18 @@ from hyperserver.protocol.h2.streams import Stream
 from hyperserver.protocol.interface import HTTP2Options, Limits, ResponseDefaults, TunnelSink
 
 
+class Answer(Protocol):
+    """A response whose head is written, and its body is not."""
+
+    @property
+    def request(self) -> Request: ...
+    @property
+    def body(self) -> bytes: ...
+
+    #: The application has returned.
+    is_released: bool
+
+
 class BriefSession(Session, Protocol):
     """A session that keeps brief exchanges to itself."""
 
@@ -39,14 +51,10 @@ class BriefSession(Session, Protocol):
         """Requests without an answer, by stream."""
 
     @property
-    def answers(self) -> dict[int, tuple[Request, bytes]]:
-        """Requests with the bodies of their responses, whose heads are written, by stream."""
+    def answers(self) -> dict[int, Answer]:
+        """Requests that have one, by stream."""
 
-    @property
-    def released(self) -> set[int]:
-        """Those of ``answers`` whose applications have returned."""
-
-    def attend(self, places: set[int], defaults: ResponseDefaults, scheme: str) -> None:
+    def attend(self, places: dict[int, None], defaults: ResponseDefaults, scheme: str) -> None:
         """Begin to keep brief exchanges; each has a place in ``places``."""
 
     def respond(self, stream_id: int, status: int, headers: Headers, body: bytes) -> bool:
@@ -65,6 +73,8 @@ MakeSession = Callable[[HTTP2Connection, Limits, HTTP2Options, Abuse], BriefSess
 
 class BriefConnection(HTTP2Connection):
     """An ``HTTP2Connection`` over a session that keeps brief exchanges to itself."""
+
+    __slots__ = ("_answers", "_brief", "_keeper", "_uses_urgency")
 
     def __init__(
         self,
@@ -91,7 +101,6 @@ class BriefConnection(HTTP2Connection):
         self._keeper = session
         self._brief = session.brief
         self._answers = session.answers
-        self._released = session.released
 
     # ---- what the session asks and tells -------------------------------------------------
 
@@ -121,18 +130,17 @@ class BriefConnection(HTTP2Connection):
     def settle(self, stream_id: int) -> None:
         """If the stream is a brief one, make it like any other."""
         request = self._brief.pop(stream_id, None)
-        body: bytes | None = None
+        answer: Answer | None = None
         if request is None:
             answer = self._answers.pop(stream_id, None)
             if answer is None:
                 return
-            request, body = answer
+            request = answer.request
         stream = Stream(stream_id, request.method, False, self._initial_window, request.authority)
         self._begin(stream, request.priority)
-        if body is not None:
-            stream.is_released = stream_id in self._released
-            self._released.discard(stream_id)
-            self._outbound.resume(stream, body)
+        if answer is not None:
+            stream.is_released = answer.is_released
+            self._outbound.resume(stream, answer.body)
 
     def settle_all(self) -> None:
         for stream_id in sorted((*self._brief, *self._answers)):
@@ -182,15 +190,16 @@ class BriefConnection(HTTP2Connection):
         super().reset_stream(stream_id, reason)
 
     def release(self, stream_id: int) -> None:
-        if stream_id in self._answers:
-            self._released.add(stream_id)
+        answer = self._answers.get(stream_id)
+        if answer is not None:
+            answer.is_released = True
         else:
             self.settle(stream_id)
             super().release(stream_id)
 
     def buffered(self, stream_id: int) -> int:
         answer = self._answers.get(stream_id)
-        return super().buffered(stream_id) if answer is None else len(answer[1])
+        return super().buffered(stream_id) if answer is None else len(answer.body)
 
     # ---- what happens to all of them -----------------------------------------------------
 
@@ -201,7 +210,7 @@ class BriefConnection(HTTP2Connection):
 
     def on_priority(self, stream_id: int, signal: Priority | Dependency) -> None:
         self.settle_all()
-        self._turns.scheduler.pass_by(self._keeper.highest)
+        self._turns.passed_by(self._keeper.highest)
         super().on_priority(stream_id, signal)
 
     def on_goaway(self) -> None:

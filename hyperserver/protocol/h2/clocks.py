@@ -34,6 +34,22 @@ class Late(enum.Enum):
 class Clocks:
     """``look`` finds what is late at a time; ``next_look`` is when it may find something new."""
 
+    __slots__ = (
+        "_going_since",
+        "_greeted",
+        "_idle_since",
+        "_limits",
+        "_linger_since",
+        "_options",
+        "_partial_progress",
+        "_partial_since",
+        "_settings_acknowledged",
+        "_settings_since",
+        "going",
+        "lingering",
+        "next_look",
+    )
+
     def __init__(self, limits: Limits, options: HTTP2Options, now: float) -> None:
         self._limits = limits
         self._options = options

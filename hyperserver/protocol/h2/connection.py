@@ -52,6 +52,36 @@ MakeSession = Callable[["HTTP2Connection", Limits, HTTP2Options, Abuse], Session
 class HTTP2Connection:
     """The HTTP/2 engine, given a library's session."""
 
+    __slots__ = (
+        "__weakref__",
+        "_abuse",
+        "_clocks",
+        "_ending",
+        "_greeted",
+        "_inbound",
+        "_initial_window",
+        "_limits",
+        "_now",
+        "_out",
+        "_out_size",
+        "_outbound",
+        "_phase",
+        "_pushes",
+        "_scheme",
+        "_session",
+        "_table",
+        "_turns",
+        "_waited",
+        "aborted",
+        "event_queue",
+        "is_closed",
+        "output",
+        "output_finished",
+        "streams",
+        "wants_data",
+    )
+    http_version = "2"
+
     def __init__(
         self,
         make_session: MakeSession,
@@ -62,7 +92,6 @@ class HTTP2Connection:
         now: float,
         upgrade: tuple[bytes, RequestReceived] | None = None,
     ) -> None:
-        self.http_version = "2"
         self.wants_data = True
         self.output_finished = False
         self.is_closed = False
@@ -80,13 +109,7 @@ class HTTP2Connection:
         self._session = make_session(self, limits, options, self._abuse)
         self._inbound = Inbound(self._session, limits, options)
         self._outbound = Outbound(
-            self._session,
-            self._turns,
-            self.streams,
-            defaults,
-            self._abuse,
-            self._response_ended,
-            lambda stream_id: self.event_queue.append(StreamWritable(stream_id)),
+            self._session, self._turns, self.streams, defaults, self._abuse, self
         )
         self._out: list[bytes] = []
         self._out_size = 0
@@ -98,7 +121,7 @@ class HTTP2Connection:
         self._waited = 0  # streams with bytes that were left when output was last taken
         self._clocks = Clocks(limits, options, now)
         self._ending = Ending(self._session, self._clocks)
-        self._pushes = Pushes(self._session, scheme)
+        self._pushes: Pushes | None = None
 
         self._session.start(None if upgrade is None else upgrade[0])
         self._inbound.start()
@@ -215,7 +238,7 @@ class HTTP2Connection:
     def _turn_away(self, stream_id: int, code: ErrorCode = ErrorCode.REFUSED_STREAM) -> None:
         """Reset a stream that never was anything else."""
         self._session.reset(stream_id, code)
-        self._turns.scheduler.pass_by(stream_id)
+        self._turns.passed_by(stream_id)
 
     def _send_refusal(self, stream: Stream, status: int, reason: str) -> None:
         stream.is_unread = True
@@ -377,6 +400,8 @@ class HTTP2Connection:
         parent = self.streams.get(stream_id)
         if parent is None or not self.can_push:
             return None
+        if self._pushes is None:
+            self._pushes = Pushes(self._session, self._scheme)
         promise = self._pushes.promise(parent, target, headers)
         if promise is None:
             return None
@@ -411,9 +436,12 @@ class HTTP2Connection:
             self._clocks.touch()
             self.output = True
 
+    def became_writable(self, stream_id: int) -> None:
+        self.event_queue.append(StreamWritable(stream_id))
+
     # ---- streams end ---------------------------------------------------------------------
 
-    def _response_ended(self, stream: Stream) -> None:
+    def response_ended(self, stream: Stream) -> None:
         stream.response = DONE
         if stream.receiving and stream.is_tunnel:
             self._clocks.touch()  # each side ends for itself (RFC 8441 §5), but in time
@@ -438,7 +466,7 @@ class HTTP2Connection:
     def _forget(self, stream: Stream) -> None:
         self._table.remove(stream)
         self._outbound.drop(stream)
-        if stream.is_pushed:
+        if stream.is_pushed and self._pushes is not None:
             self._pushes.ended()
         self._inbound.drop(stream)
         self.output = True
@@ -551,8 +579,18 @@ class HTTP2Connection:
             self._fail(ErrorCode.SETTINGS_TIMEOUT, late.value)
         elif late is not None:
             self._fail(ErrorCode.NO_ERROR, late.value)
-        elif self._phase == _OPEN and self.streams:
-            self._cut_late_streams(now)
+        elif self._phase == _OPEN:
+            if self.streams:
+                self._cut_late_streams(now)
+            elif not self._session.is_partial:
+                self._rest()
+
+    def _rest(self) -> None:
+        """Nothing is under way: keep little."""
+        self._collect()
+        self._table.rest()
+        self._turns.rest()
+        self._session.rest()
 
     def _cut_late_streams(self, now: float) -> None:
         bodies, half_open, stalled = self._clocks.late_streams(

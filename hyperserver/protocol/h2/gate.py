@@ -6,7 +6,6 @@ priorities, its GOAWAY, and what still comes for streams that we have reset.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from hyperserver.protocol.h2 import frames
@@ -31,8 +30,6 @@ _BOOLEANS = (bytes(4), b"\0\0\0\1")
 _MAX_CUT = 1024
 #: Bytes of connection window for dropped DATA that are given back in one piece.
 _LOST_CREDIT = 16_384
-
-Handler = Callable[[int, int, bytes, float], None]
 
 
 class Listener(Protocol):
@@ -60,13 +57,13 @@ class Gated(Protocol):
 
 
 class Gate:
-    """``handlers`` deal with the frames that no library is shown, by type; ``cut`` are the streams
-    that were reset, with the bytes that may still come for each.
+    """``handle`` deals with the frames that no library is shown; ``cut`` are the streams that were
+    reset, with the bytes that may still come for each.
 
     Raises ConnectionFault.
     """
 
-    __slots__ = ("_abuse", "_connection", "_lost", "_session", "_streams", "cut", "handlers")
+    __slots__ = ("_abuse", "_connection", "_lost", "_session", "_streams", "cut")
 
     def __init__(self, session: Gated, connection: Listener, abuse: Abuse) -> None:
         self._session = session
@@ -75,15 +72,8 @@ class Gate:
         self._abuse = abuse
         self._lost = 0
         self.cut: dict[int, int] = {}
-        self.handlers: dict[int, Handler] = {
-            frames.PRIORITY: self._priority,
-            frames.PUSH_PROMISE: self._push_promise,
-            frames.GOAWAY: self._goaway,
-            frames.PRIORITY_UPDATE: self._priority_update,
-        }
 
     def close(self) -> None:
-        self.handlers.clear()
         del self._session, self._connection
 
     # ---- streams that were reset ---------------------------------------------------------
@@ -155,10 +145,20 @@ class Gate:
 
     # ---- frames that no library is shown -------------------------------------------------
 
-    def _push_promise(self, _flags: int, _stream_id: int, _frame: bytes, _now: float) -> None:
-        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "clients do not push")
+    def handle(self, kind: int, stream_id: int, frame: bytes, now: float) -> None:
+        """A frame of any type but those of which ``Gated`` makes something."""
+        if kind == frames.PRIORITY:
+            self._priority(stream_id, frame, now)
+        elif kind == frames.PRIORITY_UPDATE:
+            self._priority_update(stream_id, frame, now)
+        elif kind == frames.GOAWAY:
+            self._goaway(stream_id, frame, now)
+        elif kind == frames.PUSH_PROMISE:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "clients do not push")
+        else:
+            self._abuse.control(now)  # RFC 9113 §5.5: unknown, to be ignored
 
-    def _goaway(self, _flags: int, stream_id: int, frame: bytes, now: float) -> None:
+    def _goaway(self, stream_id: int, frame: bytes, now: float) -> None:
         self._abuse.control(now)
         if stream_id:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "GOAWAY on a stream")
@@ -166,7 +166,7 @@ class Gate:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY too short")
         self._connection.on_goaway()
 
-    def _priority(self, _flags: int, stream_id: int, frame: bytes, now: float) -> None:
+    def _priority(self, stream_id: int, frame: bytes, now: float) -> None:
         """Check it, and tell the scheduler; a library may take some of these for fatal."""
         self._abuse.priority(now)
         if not stream_id:
@@ -190,7 +190,7 @@ class Gate:
             self._abuse.reset(now)
             self._session.write(frames.rst_stream(stream_id, code))
 
-    def _priority_update(self, _flags: int, stream_id: int, frame: bytes, now: float) -> None:
+    def _priority_update(self, stream_id: int, frame: bytes, now: float) -> None:
         self._abuse.priority(now)
         if stream_id:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PRIORITY_UPDATE on a stream")

@@ -10,6 +10,7 @@ stream afterwards. What ``h2`` still refuses are connection errors by the RFC as
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -31,16 +32,25 @@ from hyperserver.protocol.h2.gate import (
     BLOCK_FACTOR,
     MAX_FRAGMENTS,
     Gate,
-    Handler,
     server_settings,
     unwrap,
 )
-from hyperserver.protocol.h2.hpack_codec import FieldDecoder, FieldEncoder
+from hyperserver.protocol.h2.hpack_codec import FieldDecoder, FieldEncoder, Queue
 from hyperserver.protocol.h2.priority import Dependency
 from hyperserver.protocol.interface import HTTP2Options, Limits, ResponseDefaults
 
 NAME = "h2"
 VERSION = h2.__version__
+
+
+_CONFIGURATION = h2.config.H2Configuration(
+    client_side=False,
+    header_encoding=None,
+    validate_inbound_headers=False,
+    normalize_inbound_headers=False,
+    validate_outbound_headers=False,
+    normalize_outbound_headers=False,
+)
 
 
 class _Library(h2.connection.H2Connection):
@@ -56,9 +66,39 @@ class _Library(h2.connection.H2Connection):
 
     _tidy_at = 32
 
+    def rest(self) -> None:
+        """Forget closed streams, and keep settings in little memory."""
+        super().open_inbound_streams  # noqa: B018 - which does the former
+        for settings in (self.local_settings, self.remote_settings):
+            values: dict[Any, Any] = getattr(settings, "_settings", {})
+            for setting, value in values.items():
+                if type(value) is deque:
+                    values[setting] = Queue(value)
+
 
 class H2Session:
     """The ``Session`` of an ``HTTP2Connection``, by ``h2``."""
+
+    __slots__ = (
+        "_abuse",
+        "_block",
+        "_block_ends",
+        "_block_size",
+        "_block_stream",
+        "_connection",
+        "_decoder",
+        "_dependency",
+        "_encoder",
+        "_gate",
+        "_h2",
+        "_max_block",
+        "_reader",
+        "_spoiled",
+        "_started",
+        "_streams",
+        "_written",
+        "progress",
+    )
 
     def __init__(
         self, connection: HTTP2Connection, limits: Limits, options: HTTP2Options, abuse: Abuse
@@ -80,38 +120,9 @@ class H2Session:
         self.progress = 0
         self._h2 = self._open_library(limits, options)
         self._gate = Gate(self, connection, abuse)
-        self._handlers: dict[int, Handler] = {
-            **self._gate.handlers,
-            frames.DATA: self._data,
-            frames.HEADERS: self._headers,
-            frames.RST_STREAM: self._rst_stream,
-            frames.SETTINGS: self._settings,
-            frames.PING: self._ping,
-            frames.WINDOW_UPDATE: self._window_update,
-            frames.CONTINUATION: self._continuation,
-        }
-        self._translators: dict[type, Callable[[Any], None]] = {
-            h2.events.RequestReceived: self._on_fields,
-            h2.events.TrailersReceived: self._on_fields,
-            h2.events.DataReceived: self._on_data,
-            h2.events.StreamReset: self._on_reset,
-            h2.events.WindowUpdated: self._on_window,
-            h2.events.RemoteSettingsChanged: self._on_settings,
-            h2.events.SettingsAcknowledged: self._on_settings_acknowledged,
-            h2.events.PingAckReceived: self._on_ping_acknowledged,
-        }
 
     def _open_library(self, limits: Limits, options: HTTP2Options) -> _Library:
-        library = _Library(
-            h2.config.H2Configuration(
-                client_side=False,
-                header_encoding=None,
-                validate_inbound_headers=False,
-                normalize_inbound_headers=False,
-                validate_outbound_headers=False,
-                normalize_outbound_headers=False,
-            )
-        )
+        library = _Library(_CONFIGURATION)
         library.local_settings = h2.settings.Settings(
             client=False,
             initial_values=server_settings(limits, options),  # type: ignore[arg-type]
@@ -120,7 +131,8 @@ class H2Session:
         library.max_inbound_frame_size = 2**24 - 1  # the reader has seen to it
         self._decoder = FieldDecoder(self._max_block)
         library.decoder = self._decoder  # type: ignore[assignment]
-        library.encoder = FieldEncoder()  # type: ignore[assignment]
+        self._encoder = FieldEncoder()
+        library.encoder = self._encoder  # type: ignore[assignment]
         return library
 
     def start(self, upgrade_settings: bytes | None = None) -> None:
@@ -144,7 +156,6 @@ class H2Session:
         return self._reader.partial_data
 
     def receive(self, data: bytes, now: float) -> None:
-        handlers = self._handlers
         for kind, flags, stream_id, frame in self._reader.feed(data):
             if self._block_stream:
                 if kind != frames.CONTINUATION or stream_id != self._block_stream:
@@ -155,11 +166,11 @@ class H2Session:
                     if kind != frames.SETTINGS or flags & frames.ACK:
                         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "no SETTINGS at first")
                     self._started = True
-            handler = handlers.get(kind)
+            handler = _HANDLERS.get(kind)
             if handler is None:
-                self._abuse.control(now)  # RFC 9113 §5.5: unknown, to be ignored
+                self._gate.handle(kind, stream_id, frame, now)
             else:
-                handler(flags, stream_id, frame, now)
+                handler(self, flags, stream_id, frame, now)
             if self._connection.output_finished:
                 return
 
@@ -175,9 +186,9 @@ class H2Session:
             self._h2.clear_outbound_data_buffer()
             raise ConnectionFault(ErrorCode(error.error_code), str(error)) from None
         for event in events:
-            translate = self._translators.get(type(event))
+            translate = _TRANSLATORS.get(type(event))
             if translate is not None:
-                translate(event)
+                translate(self, event)
 
     def _data(self, flags: int, stream_id: int, frame: bytes, now: float) -> None:
         length = len(frame) - frames.HEADER_SIZE
@@ -385,10 +396,13 @@ class H2Session:
         self._written.append(self._h2.data_to_send())
         self._written.append(frame)
 
+    def rest(self) -> None:
+        self._h2.rest()
+        self._decoder.rest()
+        self._encoder.rest()
+
     def close(self) -> None:
         self._gate.close()
-        self._handlers.clear()
-        self._translators.clear()
         del self._connection
 
     def data_to_send(self) -> bytes:
@@ -397,6 +411,28 @@ class H2Session:
             data = b"".join((*self._written, data))
             self._written.clear()
         return data
+
+
+# ruff: noqa: SLF001 - these are the session's own
+_HANDLERS: dict[int, Callable[[H2Session, int, int, bytes, float], None]] = {
+    frames.DATA: H2Session._data,
+    frames.HEADERS: H2Session._headers,
+    frames.RST_STREAM: H2Session._rst_stream,
+    frames.SETTINGS: H2Session._settings,
+    frames.PING: H2Session._ping,
+    frames.WINDOW_UPDATE: H2Session._window_update,
+    frames.CONTINUATION: H2Session._continuation,
+}
+_TRANSLATORS: dict[type, Callable[[H2Session, Any], None]] = {
+    h2.events.RequestReceived: H2Session._on_fields,
+    h2.events.TrailersReceived: H2Session._on_fields,
+    h2.events.DataReceived: H2Session._on_data,
+    h2.events.StreamReset: H2Session._on_reset,
+    h2.events.WindowUpdated: H2Session._on_window,
+    h2.events.RemoteSettingsChanged: H2Session._on_settings,
+    h2.events.SettingsAcknowledged: H2Session._on_settings_acknowledged,
+    h2.events.PingAckReceived: H2Session._on_ping_acknowledged,
+}
 
 
 def make_connection(

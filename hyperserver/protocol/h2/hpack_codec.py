@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import hpack
 from h2.errors import ErrorCodes
@@ -39,6 +39,20 @@ class CompressionError(ProtocolError):
     """The block cannot be decoded: the connection is lost (RFC 9113 §4.3)."""
 
     error_code = ErrorCodes.COMPRESSION_ERROR
+
+
+class Queue(list[Any]):
+    """What ``collections.deque`` is used for by the libraries. A deque begins with 700 bytes, and they
+    have more than a dozen for each connection, of few elements if any.
+    """
+
+    __slots__ = ()
+
+    def appendleft(self, element: object) -> None:
+        self.insert(0, element)
+
+    def popleft(self) -> Any:
+        return self.pop(0)
 
 
 class _Memo(Generic[_Key, _Meaning]):
@@ -81,12 +95,18 @@ class FieldDecoder:
 
     def __init__(self, max_list_size: int) -> None:
         self._decoder = hpack.Decoder(max_list_size)
+        self._decoder.header_table.dynamic_entries = Queue()  # type: ignore[assignment]
         self._memo: _Memo[bytes, Headers] = _Memo(self._decoder.header_table)
         self.decoded: Headers = []
         #: ``h2`` sets this to the limit that we announce. Ours is the larger one given above: what
         #: lies between is answered, and only what exceeds both ends the connection.
         self.max_header_list_size = max_list_size
         self.max_allowed_table_size = self._decoder.max_allowed_table_size
+
+    def rest(self) -> None:
+        """Remember nothing but the dynamic table."""
+        self.decoded = []
+        self._memo.clear()
 
     def decode(self, block: bytes, raw: bool = True) -> Headers:
         """Decode for the engine; what is returned is for ``h2``, and empty."""
@@ -110,6 +130,7 @@ class FieldEncoder:
 
     def __init__(self) -> None:
         self._encoder = hpack.Encoder()
+        self._encoder.header_table.dynamic_entries = Queue()  # type: ignore[assignment]
         self._memo: _Memo[tuple[tuple[bytes, bytes], ...], bytes] = _Memo(
             self._encoder.header_table
         )
@@ -128,6 +149,10 @@ class FieldEncoder:
             table.maxsize = size
             self._sizes.append(size)
             self._memo.clear()
+
+    def rest(self) -> None:
+        """Remember nothing but the dynamic table."""
+        self._memo.clear()
 
     def _size_updates(self) -> bytes:
         """The smallest size since the last block, and the final one (RFC 7541 §4.2)."""

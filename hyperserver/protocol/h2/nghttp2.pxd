@@ -36,6 +36,13 @@ cdef extern from "nghttp2/nghttp2.h":
     ctypedef struct nghttp2_rcbuf:
         pass
 
+    ctypedef struct nghttp2_mem:
+        void *mem_user_data
+        void *(*malloc)(size_t, void *) noexcept
+        void (*free)(void *, void *) noexcept
+        void *(*calloc)(size_t, size_t, void *) noexcept
+        void *(*realloc)(void *, size_t, void *) noexcept
+
     ctypedef struct nghttp2_info:
         const char *version_str
 
@@ -187,8 +194,12 @@ cdef extern from "nghttp2/nghttp2.h":
         ) noexcept,
     )
 
-    int nghttp2_session_server_new2(
-        nghttp2_session **, const nghttp2_session_callbacks *, void *, const nghttp2_option *
+    int nghttp2_session_server_new3(
+        nghttp2_session **,
+        const nghttp2_session_callbacks *,
+        void *,
+        const nghttp2_option *,
+        nghttp2_mem *,
     )
     void nghttp2_session_del(nghttp2_session *)
     ssize_t nghttp2_session_mem_recv(nghttp2_session *, const uint8_t *, size_t)

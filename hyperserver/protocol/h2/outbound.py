@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 from hyperserver.errors import LocalProtocolError
 from hyperserver.protocol.events import Headers
@@ -20,6 +20,16 @@ _AT_ONCE = 114_688
 _WORTH = 1024
 
 
+class Owner(Protocol):
+    """The connection, as far as it is told of what is sent."""
+
+    def response_ended(self, stream: Stream) -> None:
+        """END_STREAM has been written."""
+
+    def became_writable(self, stream_id: int) -> None:
+        """The stream has fallen below the high-water mark."""
+
+
 class Outbound:
     """Writes what an application says on a stream, or raises LocalProtocolError where that is not
     in order.
@@ -27,16 +37,13 @@ class Outbound:
     DATA frames are cut as the transport asks for them, not before: so a stream of more urgency can
     still go first, and PING goes before all.
 
-    ``waiting`` counts the streams with bytes. ``on_ended`` is told of a stream whose END_STREAM has
-    been written, ``on_writable`` of one that has fallen below the high-water mark.
+    ``waiting`` counts the streams with bytes.
     """
 
     __slots__ = (
         "_abuse",
         "_defaults",
-        "_on_ended",
-        "_on_writable",
-        "_scheduler",
+        "_owner",
         "_session",
         "_streams",
         "_turns",
@@ -51,17 +58,14 @@ class Outbound:
         streams: dict[int, Stream],
         defaults: ResponseDefaults,
         abuse: Abuse,
-        on_ended: Callable[[Stream], None],
-        on_writable: Callable[[int], None],
+        owner: Owner,
     ) -> None:
         self._session = session
         self._turns = turns
-        self._scheduler = turns.scheduler
         self._streams = streams
         self._defaults = defaults
         self._abuse = abuse
-        self._on_ended = on_ended
-        self._on_writable = on_writable
+        self._owner = owner
         self.waiting = 0
         self.sent = 0  # bytes, on all streams
 
@@ -78,7 +82,7 @@ class Outbound:
         block = self._head(stream, status, headers)
         self._session.send_headers(stream.id, block, ends)
         if ends:
-            self._on_ended(stream)
+            self._owner.response_ended(stream)
 
     def respond(self, stream: Stream, status: int, headers: Headers, body: bytes) -> None:
         """A whole response."""
@@ -86,7 +90,7 @@ class Outbound:
         ends = not body or not stream.has_content
         self._session.send_headers(stream.id, block, ends)
         if ends:
-            self._on_ended(stream)
+            self._owner.response_ended(stream)
         else:
             self._queue(stream, body)
             stream.end_queued = True
@@ -127,7 +131,7 @@ class Outbound:
         if not stream.queued:
             self.waiting += 1
         stream.queue(data)
-        self._scheduler.push(stream.id)
+        self._turns.scheduler.push(stream.id)
 
     def _end(self, stream: Stream) -> None:
         """Nothing more is queued after this: END_STREAM, with trailers if there are any."""
@@ -139,32 +143,32 @@ class Outbound:
 
     def drop(self, stream: Stream) -> None:
         """The stream is gone."""
-        self._scheduler.close(stream.id)
+        self._turns.scheduler.close(stream.id)
         if stream.queued:
             self.waiting -= 1
             stream.drop_queue()
 
     def close(self) -> None:
         """Nobody is told of anything any more."""
-        del self._on_ended, self._on_writable
+        del self._owner
 
     def window_opened(self, stream_id: int) -> None:
         """Credit has come for a stream, or with 0 perhaps for all."""
         if stream_id:
             stream = self._streams.get(stream_id)
             if stream is not None and stream.queued:
-                self._scheduler.push(stream_id)
+                self._turns.scheduler.push(stream_id)
         elif self.waiting:
             for stream in self._streams.values():
                 if stream.queued:
-                    self._scheduler.push(stream.id)
+                    self._turns.scheduler.push(stream.id)
 
     def write_frames(self) -> bool:
         """Write what windows allow, up to ``_AT_ONCE``; whether more may follow."""
         session = self._session
         sent = 0
         while sent < _AT_ONCE and session.connection_window > 0:
-            stream_id = self._scheduler.pop()
+            stream_id = self._turns.scheduler.pop()
             if stream_id is None:
                 return False
             sent += self._write_data(self._streams[stream_id], _AT_ONCE - sent)
@@ -177,7 +181,7 @@ class Outbound:
         session = self._session
         before = stream.queued
         frame_size = session.max_frame_size
-        if self.waiting > 1 and not self._scheduler.goes_on(stream.id):
+        if self.waiting > 1 and not self._turns.scheduler.goes_on(stream.id):
             most = frame_size
         size = min(
             before,
@@ -193,13 +197,13 @@ class Outbound:
         if size == before or size >= _WORTH:
             self._abuse.data_sent(-(-size // frame_size))
         if before > HIGH_WATER >= stream.queued:
-            self._on_writable(stream.id)
+            self._owner.became_writable(stream.id)
         if stream.queued:
-            self._scheduler.push(stream.id)
+            self._turns.scheduler.push(stream.id)
             return size
         self.waiting -= 1
         if ends:
-            self._on_ended(stream)
+            self._owner.response_ended(stream)
         elif stream.end_queued:
             self._write_end(stream)
         return size
@@ -209,4 +213,4 @@ class Outbound:
             self._session.send_headers(stream.id, stream.trailers, end_stream=True)
         else:
             self._session.send_data(stream.id, b"", end_stream=True)
-        self._on_ended(stream)
+        self._owner.response_ended(stream)

@@ -53,8 +53,11 @@ _StreamT = TypeVar("_StreamT")
 class Scheduler(Protocol):
     """The order of streams on one connection. Stream ids are those of HTTP/2; 0 is ignored.
 
-    Nothing raises, in whatever order it is called.
+    Nothing raises, in whatever order it is called. ``newest`` are the newest of the server's streams
+    and of the client's.
     """
+
+    newest: list[int]
 
     @property
     def announced(self) -> int:
@@ -103,14 +106,14 @@ class _FairScheduler(ABC, Generic[_StreamT]):
     waiting first. A scheme orders the latter in its own way and keeps in step.
     """
 
-    __slots__ = ("_alone", "_newest", "_open", "_preferred", "_waiting")
+    __slots__ = ("_alone", "_open", "_preferred", "_waiting", "newest")
 
     def __init__(self) -> None:
         self._open: dict[int, _StreamT] = {}
         self._alone: int | None = None
         self._waiting: dict[int, _StreamT] = {}
         self._preferred = 0  # frames since the last one that went to the longest waiting
-        self._newest = [0, 0]  # of the server's streams and of the client's
+        self.newest = [0, 0]
 
     @abstractmethod
     def _sort_in(self, stream: _StreamT) -> None: ...
@@ -174,11 +177,51 @@ class _FairScheduler(ABC, Generic[_StreamT]):
 
     def _is_idle(self, stream_id: int) -> bool:
         """The stream may still be opened: none after it was (RFC 9113 §5.1.1)."""
-        return stream_id > self._newest[stream_id & 1]
+        return stream_id > self.newest[stream_id & 1]
 
     def _no_longer_idle(self, stream_id: int) -> None:
         if self._is_idle(stream_id):
-            self._newest[stream_id & 1] = stream_id
+            self.newest[stream_id & 1] = stream_id
+
+
+class _Nobody:
+    """The scheduler where no stream is open or announced. Streams can be closed, but not opened."""
+
+    newest: list[int] = []  # noqa: RUF012 - nobody's
+    announced = 0
+
+    def open(self, stream_id: int) -> None:
+        raise NotImplementedError
+
+    def pass_by(self, stream_id: int) -> None:
+        raise NotImplementedError
+
+    def adjust(self, stream_id: int, priority: Priority | Dependency) -> None:
+        raise NotImplementedError
+
+    def close(self, stream_id: int) -> None:
+        """It is."""
+
+    def push(self, stream_id: int) -> None:
+        """It is not open."""
+
+    def block(self, stream_id: int) -> None:
+        """It is."""
+
+    def pop(self) -> int | None:
+        return None
+
+    def goes_on(self, stream_id: int) -> bool:
+        return False
+
+    def __len__(self) -> int:
+        return 0
+
+    def __bool__(self) -> bool:
+        return False
+
+
+NOBODY = _Nobody()
 
 
 class _Response:

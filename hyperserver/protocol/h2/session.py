@@ -55,5 +55,10 @@ class Session(Protocol):
     def ping(self, payload: bytes) -> None: ...
     def goaway(self, last_stream_id: int, code: ErrorCode) -> None: ...
     def data_to_send(self) -> bytes: ...
+    def rest(self) -> None:
+        """Keep what the connection needs to go on, in as little memory as possible: it has no streams
+        and may have nothing to do for long. What was written has been taken.
+        """
+
     def close(self) -> None:
         """Let go of all memory, and of the connection. Nothing but to write is asked afterwards."""
