@@ -19,6 +19,9 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	&& { echo $$p; break; }; done)
 SCENARIO ?= h1-hello
 ARGS ?=
+# Each process takes a stretch of the tests: what neighbours share is started once, and those that
+# wait for a server run beside those that compute. Who is ready first takes of what the other has left.
+PARALLEL ?= -n 2 --dist worksteal
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
@@ -31,10 +34,10 @@ serve: .venv/.serve
 	@exec $(BIN)/hyperserver examples.showcase:app --config config.example.toml
 
 test: .venv/.test
-	@$(BIN)/python -m pytest -n 2 $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 coverage: .venv/.test
-	@$(BIN)/python -m pytest -n 2 --cov --cov-branch --cov-report=term $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) --cov --cov-branch --cov-report=term $(ARGS)
 
 check: .venv/.check
 	@$(BIN)/ruff check

@@ -9,7 +9,7 @@ import pytest
 from hyperserver.asgi.files import FileCycle, FilePart
 from hyperserver.errors import ClientDisconnected, LocalProtocolError
 from hyperserver.protocol.events import Headers, RequestReceived
-from tests.asgi.test_http import ERROR_500, Engine, body, start, trailers
+from tests.asgi.http_cycle import ERROR_500, Engine, body, start, trailers
 
 PATH = {"type": "http.response.pathsend", "path": "/srv/file"}
 ZERO = {"type": "http.response.zerocopysend", "file": 7}

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Self
 
-from tests.e2e.support import PATIENCE
+from tests.e2e.support import PATIENCE, Server
 from tests.engines import h2_frames as wire
 from tests.engines.h2_frames import Data, Field, GoAway, Ping, Reader, Response, Settings, Window
 
@@ -180,3 +180,18 @@ class HTTP2Client:
         body = self.body(stream_id)
         assert self.reader.responses[stream_id].status == 200
         return body
+
+
+def connect(
+    server: Server,
+    settings: dict[int, int] | None = None,
+    *,
+    grants: bool = True,
+    receive_buffer: int = 0,
+) -> HTTP2Client:
+    """In cleartext, to what the server listens on."""
+    sock = socket.socket()
+    if receive_buffer:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    sock.connect(("127.0.0.1", server.port))
+    return HTTP2Client(sock, settings, grants=grants)

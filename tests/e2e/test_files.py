@@ -461,7 +461,9 @@ def test_a_file_that_cannot_be_sent_is_an_error_500(
             response = client.request("GET", f"/path?path={folder.path}/{name}{length}")
             assert response.status == 500
         assert client.request("GET", f"/path?path={folder.small}").body == SMALL
-    assert "http.response.pathsend cannot send" in str(server.stderr)
+    wait_until(
+        lambda: "http.response.pathsend cannot send" in str(server.stderr), "it is in the log"
+    )
 
 
 def test_a_file_that_is_no_longer_what_the_application_has_seen(

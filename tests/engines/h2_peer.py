@@ -44,7 +44,7 @@ from tests.engines.h2_frames import (
     Writer,
     head,
 )
-from tests.engines.playbook import Feed, joined, whole
+from tests.engines.playbook import Feed, engines_of, joined, whole
 
 
 def is_built(engine: str) -> bool:
@@ -85,7 +85,7 @@ class Peer:
         self.feed = feed
         self.limits = limits or Limits()
         self.options = options or HTTP2Options()
-        self.connection: ByteConnection = choose_engines("auto", engine).make_http2(
+        self.connection: ByteConnection = engines_of("auto", engine).make_http2(
             self.limits, self.options, defaults or ResponseDefaults(None), scheme, self.now
         )
         self.writer = Writer()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 
 from hyperserver.protocol.events import (
     DataReceived,
@@ -78,6 +79,10 @@ def sized_post(body: bytes) -> bytes:
     return post(b"Content-Length: %d" % len(body), body=body)
 
 
+#: ``choose_engines``, which looks for installed libraries, asked once as a worker does.
+engines_of = cache(choose_engines)
+
+
 class Peer:
     """One connection; everything it ever reported is in ``events`` and ``output``."""
 
@@ -87,7 +92,7 @@ class Peer:
         self.events: list[Event] = []
         self.output = b""
         self.connection = open_http1(
-            choose_engines(engine), limits or Limits(), ResponseDefaults(None), "http", self.now
+            engines_of(engine), limits or Limits(), ResponseDefaults(None), "http", self.now
         )
 
     # ---- the client ----------------------------------------------------------------------

@@ -18,10 +18,10 @@ from hyperserver.protocol.interface import (
     Limits,
     ResponseDefaults,
 )
-from hyperserver.protocol.negotiate import choose_engines, open_http1
+from hyperserver.protocol.negotiate import open_http1
 from hyperserver.protocol.tls import TLSConnection
 from tests.conftest import MakeClientContext
-from tests.engines.playbook import FEEDS, OK, OK_CLOSE, Feed, get, sized_post
+from tests.engines.playbook import FEEDS, OK, OK_CLOSE, Feed, engines_of, get, sized_post
 from tests.protocol.conftest import Connect
 from tests.protocol.test_tls import EVERY_FEED, EVERY_VERSION
 from tests.protocol.tls_client import Client, Engine, Server
@@ -380,7 +380,7 @@ class Web(Server):
     """Answers with the real HTTP/1 engine."""
 
     def open(self, alpn: str | None, now: float) -> ByteConnection:
-        self.http = open_http1(choose_engines(), Limits(), ResponseDefaults(None), "https", now)
+        self.http = open_http1(engines_of(), Limits(), ResponseDefaults(None), "https", now)
         return self.http
 
 
