@@ -390,9 +390,12 @@ class WebSocket:
             self._end(self._sent_code, "")
 
     def _end(self, code: int, reason: str) -> None:
+        if self._state == _CLOSED:
+            return
         self._state = _CLOSED
         self.is_open = self.is_behind = False
         self._held.clear()
+        del self._reader  # nothing more is read; and it knows of us
         self._message = self._utf8 = self._deflate = self._late_pong = None
         self.next_look = None
         if self.closed is None:
