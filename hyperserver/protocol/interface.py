@@ -77,7 +77,16 @@ class ResponseDefaults:
     which engines look out from now on.
     """
 
-    __slots__ = ("date", "date_line", "head_end", "more", "more_lines", "server", "server_line")
+    __slots__ = (
+        "date",
+        "date_line",
+        "head_end",
+        "last_head_end",
+        "more",
+        "more_lines",
+        "server",
+        "server_line",
+    )
 
     def __init__(
         self,
@@ -92,8 +101,7 @@ class ResponseDefaults:
         self.more_lines = b"".join([b"%b: %b\r\n" % field for field in self.more])
         self.date: bytes | None = None
         self.date_line = b""
-        #: All of them, and the end of a head.
-        self.head_end = self.server_line + self.more_lines + b"\r\n"
+        self._end_heads()
         if date is not None:
             self.set_date(date)
 
@@ -101,7 +109,13 @@ class ResponseDefaults:
         """Take an IMF-fixdate (RFC 9110 §5.6.7)."""
         self.date = date
         self.date_line = b"date: " + date + b"\r\n"
-        self.head_end = self.date_line + self.server_line + self.more_lines + b"\r\n"
+        self._end_heads()
+
+    def _end_heads(self) -> None:
+        lines = self.date_line + self.server_line + self.more_lines
+        #: All of them, and the end of a head; of the last on a connection.
+        self.head_end = lines + b"\r\n"
+        self.last_head_end = lines + b"connection: close\r\n\r\n"
 
 
 class HTTPConnection(Protocol):

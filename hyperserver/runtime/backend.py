@@ -123,6 +123,22 @@ class Listener(Protocol):
 CAN_LEND = hasattr(os, "sendfile") and sys.platform != "win32"
 
 
+#: Family, type and protocol of a socket.
+Kind = tuple[int, int, int]
+
+
+def kind_of(sock: socket.socket) -> Kind:
+    return int(sock.family), int(sock.type), sock.proto
+
+
+def accept_from(listener: socket.socket, kind: Kind) -> tuple[socket.socket, object]:
+    """``listener.accept()``, which would make members of enumerations for each connection, out of
+    what we know to be its ``kind``. Raises OSError.
+    """
+    descriptor, peer = listener._accept()  # type: ignore[attr-defined]  # noqa: SLF001
+    return socket.socket(*kind, descriptor), peer
+
+
 def tune(sock: socket.socket) -> None:
     """Answers are whole when they are written: Nagle's algorithm could only delay them."""
     if sock.family in (socket.AF_INET, socket.AF_INET6):

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio
 
 from hyperserver.protocol.interface import HIGH_WATER
-from hyperserver.runtime.backend import CAN_LEND, is_reset, kernel_queue, reset_on_close
+from hyperserver.runtime.backend import (
+    CAN_LEND,
+    accept_from,
+    is_reset,
+    kernel_queue,
+    kind_of,
+    reset_on_close,
+)
 
 if TYPE_CHECKING:
     from hyperserver.runtime.acceptor import Acceptor
@@ -192,6 +199,7 @@ class AsyncioListener:
         self._loop = backend.loop
         self._context = backend.context
         self._sock = sock
+        self._kind = kind_of(sock)
         self._acceptor = acceptor
         self._admission = acceptor.admission
         self._tasks: set[asyncio.Task[None]] = set()
@@ -220,7 +228,7 @@ class AsyncioListener:
                 self._pause()
                 return
             try:
-                sock, peer = self._sock.accept()
+                sock, peer = accept_from(self._sock, self._kind)
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:

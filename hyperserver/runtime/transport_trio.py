@@ -30,7 +30,15 @@ import trio
 
 from hyperserver.observe.logs import logger
 from hyperserver.protocol.interface import HIGH_WATER
-from hyperserver.runtime.backend import CAN_LEND, is_reset, kernel_queue, reset_on_close, tune
+from hyperserver.runtime.backend import (
+    CAN_LEND,
+    accept_from,
+    is_reset,
+    kernel_queue,
+    kind_of,
+    reset_on_close,
+    tune,
+)
 
 if TYPE_CHECKING:
     from hyperserver.runtime.acceptor import Acceptor
@@ -400,6 +408,7 @@ class TrioListener:
 
     def __init__(self, sock: socket.socket, acceptor: Acceptor, backend: TrioBackend) -> None:
         self._sock = sock
+        self._kind = kind_of(sock)
         self._acceptor = acceptor
         self._admission = acceptor.admission
         self._backend = backend
@@ -425,7 +434,7 @@ class TrioListener:
             if self._admission.is_full():
                 return False
             try:
-                sock, peer = self._sock.accept()
+                sock, peer = accept_from(self._sock, self._kind)
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 break
             except OSError as error:

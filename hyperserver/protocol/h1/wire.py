@@ -61,17 +61,13 @@ def response_head(
     """
     line = status_line(status)
     body = not (method == "HEAD" or status == 204 or status == 304 or status < 200)
-    if (
-        body
-        and keep_alive
-        and headers.content_length is not None
-        and not (headers.steers or http10)
-    ):
+    if body and headers.content_length is not None and not (headers.steers or http10):
         # by far the most frequent case: nothing to decide
         written = headers.written
         if written is None:
             written = headers.written = field_lines(headers)
-        return b"".join((line, written, defaults.head_end)), BY_LENGTH, True
+        end = defaults.head_end if keep_alive else defaults.last_head_end
+        return b"".join((line, written, end)), BY_LENGTH, keep_alive
     date = defaults.date_line
     server = defaults.server_line
     more = defaults.more_lines
