@@ -42,7 +42,7 @@ _suites: dict[str, int] = {}
 class TLSSession:
     """The host that a ClientHello has chosen of ``contexts``, and what follows from it.
 
-    ``wire`` is set once there is one. ``several_policies``: hosts differ in what clients must show,
+    ``wire`` is set while there is one. ``several_policies``: hosts differ in what clients must show,
     so that a request may have come on a connection that was opened for another host (RFC 9110
     §15.5.20); ``site`` answers what is the listener's own.
     """
@@ -78,8 +78,11 @@ class TLSSession:
         return None if self._site is None else self._site.answer(request)
 
     def ended(self, client: Address | None) -> None:
-        """For the log: only the connection's own peer is concerned by what went wrong."""
-        wire = self.wire
+        """The connection is lost; for the log: only its own peer is concerned by what went wrong."""
+        wire, self.wire = (
+            self.wire,
+            None,
+        )  # it knows of us: the garbage collector would find it late
         assert wire is not None
         if wire.failure is not None:
             logger.debug("TLS with %s ended: %s", client, wire.failure)

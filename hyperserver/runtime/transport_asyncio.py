@@ -105,7 +105,9 @@ class AsyncioTransport(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connection.connection_lost()
-        del self._connection  # which knows of us: the garbage collector would find it late
+        # which knows of us: the garbage collector would find it late
+        del self._connection
+        self.data_received = bytes  # type: ignore[assignment]
 
     def pause_writing(self) -> None:
         self.congested = True

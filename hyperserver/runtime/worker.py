@@ -491,12 +491,16 @@ class Worker:
             now = time.monotonic()
             self._refresh_date()
             self.admission.retry()
-            for connection in list(self._connections):
-                connection.sweep(now)
+            self._sweep(now)
             if self.on_sweep is not None:
                 self.on_sweep(now)
             if self.access_log is not None:
                 self.access_log.flush()
+
+    def _sweep(self, now: float) -> None:
+        """Apart from what goes on forever, and would hold the last one."""
+        for connection in list(self._connections):
+            connection.sweep(now)
 
     def _refresh_date(self) -> None:
         if self.config.date_header:

@@ -182,7 +182,7 @@ class HTTP1Connection(Output, Clock):
         self._input_ended()
 
     def lost(self) -> None:
-        """It holds nothing that would not go with it."""
+        self._sink = None  # which knows of us: the garbage collector would find it late
 
     def _input_ended(self) -> None:
         """What the end of input means depends on what it interrupts."""

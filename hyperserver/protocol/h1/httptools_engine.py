@@ -15,6 +15,21 @@ VERSION = httptools.__version__
 _REQUEST_LINE = b"GET / HTTP/1.1\r\n"
 
 
+class _Section:
+    """What httptools calls; apart from the splitter, which has the parser: the parser keeps this, and
+    nothing is to be left for the garbage collector.
+    """
+
+    __slots__ = ("headers",)
+
+    def __init__(self) -> None:
+        self.headers: Headers = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called once per field line."""
+        self.headers.append((name.lower(), value))
+
+
 class _Splitter:
     """One parser for many field sections, as long as each is a complete message to llhttp.
 
@@ -22,18 +37,17 @@ class _Splitter:
     so the connection asks for a new splitter then.
     """
 
-    __slots__ = ("_feed", "_headers")
+    __slots__ = ("_feed", "_section")
 
     def __init__(self) -> None:
-        self._headers: Headers = []
-        self._feed = httptools.HttpRequestParser(self).feed_data
+        self._section = _Section()
+        self._renew()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Called by httptools once per field line."""
-        self._headers.append((name.lower(), value))
+    def _renew(self) -> None:
+        self._feed = httptools.HttpRequestParser(self._section).feed_data
 
     def __call__(self, block: bytes) -> Headers:
-        headers = self._headers = []
+        headers = self._section.headers = []
         if block.find(b" \r\n") >= 0 or block.find(b"\t") >= 0:  # `in` costs four times as much
             # llhttp keeps trailing white space, and refuses some of it in framing fields
             if b"\n " in block or b"\n\t" in block or block[:1] in (b" ", b"\t"):
@@ -43,16 +57,16 @@ class _Splitter:
         try:
             self._feed(_REQUEST_LINE + block)
         except httptools.HttpParserUpgrade:
-            self._feed = httptools.HttpRequestParser(self).feed_data
+            self._renew()
         except httptools.HttpParserError:
             # llhttp may have taken the section before for the last on its connection (it obeys
             # Proxy-Connection: close); only a parser without a past says what it makes of this
-            headers = self._headers = []
-            self._feed = httptools.HttpRequestParser(self).feed_data
+            headers = self._section.headers = []
+            self._renew()
             try:
                 self._feed(_REQUEST_LINE + block)
             except httptools.HttpParserUpgrade:
-                self._feed = httptools.HttpRequestParser(self).feed_data
+                self._renew()
             except httptools.HttpParserError as error:
                 raise ValueError(str(error)) from None
         return headers

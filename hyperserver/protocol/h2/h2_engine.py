@@ -75,6 +75,7 @@ class H2Session:
         self._dependency: Dependency | None = None  # of the block
         self._spoiled = 0  # the stream of a block that h2 was shown in a valid form
         self._started = False
+        self._is_closed = False
         self._written: list[bytes] = []
         #: Frames completed; stands still while one is being received.
         self.progress = 0
@@ -389,9 +390,13 @@ class H2Session:
         self._gate.close()
         self._handlers.clear()
         self._translators.clear()
+        vars(self._h2).clear()  # which knows itself, by its table of handlers
+        self._is_closed = True
         del self._connection
 
     def data_to_send(self) -> bytes:
+        if self._is_closed:
+            return b""
         data = self._h2.data_to_send()
         if self._written:
             data = b"".join((*self._written, data))

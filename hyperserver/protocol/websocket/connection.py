@@ -395,6 +395,7 @@ class WebSocket:
         self._held.clear()
         self._message = self._utf8 = self._deflate = self._late_pong = None
         self.next_look = None
+        del self._reader  # it knows of us: the garbage collector would find it late
         if self.closed is None:
             self.closed = code, reason
 
