@@ -8,6 +8,7 @@
 #   make autobahn [ARGS=--http2]  the Autobahn WebSocket testsuite (needs a Python 2.7)
 #   make frameworks               the frameworks of the field, each in a small application
 #   make memcheck                 the HTTP/2 engines' tests under AddressSanitizer (needs gcc)
+#   make fuzz                     both HTTP/2 engines, told apart by a fuzzer (ARGS=-max_total_time=60)
 #   make bench SCENARIO=h1-hello  CPU per request, next to other servers; SCENARIO=all for all
 #   make bench-check              the pure rings, compared with benchmarks/baseline.json
 #   make bench-docs               docs/benchmarks.md, from the results of make bench
@@ -27,7 +28,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: serve test coverage check docs autobahn frameworks memcheck bench bench-check bench-docs clean
+.PHONY: serve test coverage check docs autobahn frameworks memcheck fuzz bench bench-check bench-docs clean
 .DELETE_ON_ERROR:
 
 serve: .venv/.serve
@@ -57,6 +58,11 @@ frameworks: tests/frameworks/.venv/.ready
 
 memcheck: .venv/.test
 	@tests/memcheck $(BIN)/python $(ARGS)
+
+fuzz: .venv/.fuzz
+	@mkdir -p build/fuzz/http2
+	@$(BIN)/python -m tests.fuzz.http2 -artifact_prefix=build/fuzz/ -max_total_time=180 $(ARGS) \
+		build/fuzz/http2
 
 bench: .venv/.bench
 	@$(BIN)/python -m benchmarks.run --scenario $(SCENARIO) $(ARGS)
@@ -110,6 +116,11 @@ clean:
 .venv/.test: .venv/.serve
 	@echo "installing the test tools into .venv"
 	@$(PIP) install --editable '.[test]'
+	@touch $@
+
+.venv/.fuzz: .venv/.test
+	@echo "installing the fuzzer into .venv"
+	@$(PIP) install 'atheris>=3.0'
 	@touch $@
 
 .venv/.check: .venv/.test

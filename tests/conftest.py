@@ -1,4 +1,6 @@
-"""What all folders of tests share: throw-away certificates, made once per test process."""
+"""What all folders of tests share: throw-away certificates, made once per test process, and an
+engine that is broken.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +8,14 @@ import itertools
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+
+from hyperserver.protocol import negotiate
 
 if TYPE_CHECKING:
     import trustme
@@ -30,6 +35,16 @@ class Certificate:
 
     chain: Path
     key: Path
+
+
+@pytest.fixture
+def broken_nghttp2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The extension over libnghttp2 is there and cannot be loaded; what the reason begins with."""
+    file = tmp_path / f"broken_nghttp2{EXTENSION_SUFFIXES[0]}"
+    file.write_bytes(b"no library")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(negotiate._LIBRARIES, "nghttp2", "broken_nghttp2")
+    return str(file)
 
 
 @pytest.fixture(scope="session")

@@ -56,11 +56,17 @@ def _environment(config: Config) -> Iterator[Finding]:
     from hyperserver.cli.inspect_tls import inspect_tls
     from hyperserver.runtime.serve import check_libraries
 
-    libraries, missing = check_libraries(config)
+    libraries, missing, better = check_libraries(config)
     for error in missing:
         yield from _errors(error)
     if not missing:
-        yield Finding("ok", f"libraries: {libraries}")
+        absent = [each for each in better if not each.is_broken]
+        advice = "; ".join(f"for {each.name}, which is faster, {each.remedy}" for each in absent)
+        yield Finding("ok", f"libraries: {libraries}", advice=advice)
+    for each in better:
+        if each.is_broken:
+            what = f"{each.name} is installed and cannot be loaded: {each.reason}"
+            yield Finding("warning", what, advice=each.remedy)
     yield from inspect_tls(config.tls, server_names=config.server_names)
     yield from _names(config)
     yield from _folders(config)
@@ -176,7 +182,7 @@ def _print(findings: Sequence[Finding], sources: Sources) -> None:
     color = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     for finding in findings:
         if finding.level == "ok":
-            print(f"ok: {finding.problem.message}", flush=True)
+            print(f"ok: {finding.problem}", flush=True)
     for level in ("warning", "error"):
         problems = [finding.problem for finding in findings if finding.level == level]
         if problems:

@@ -9,11 +9,13 @@ only for those who asked for it.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
-from typing import Any, Protocol
+from importlib.machinery import ExtensionFileLoader
+from importlib.util import find_spec, module_from_spec
+from typing import Any, NamedTuple, Protocol
 
 from hyperserver.errors import ConfigError
 from hyperserver.protocol.events import RequestReceived
@@ -35,13 +37,15 @@ HTTP2_ENGINES = ("nghttp2", "h2")
 WEBSOCKET_ENGINES = ("websockets", "wsproto")
 _FOLDERS = {"http1": "h1", "http2": "h2", "websocket": "websocket"}
 
-#: How to get engines that are not packages of their own.
 #: Where an engine's library is not called as the engine is.
 _LIBRARIES = {"nghttp2": "hyperserver.protocol.h2._nghttp2"}
+#: How to get engines that are not packages of their own. pip keeps what it has built: with what it
+#: lacked there, and with the library that it was built for.
 _REMEDIES = {
-    "nghttp2": "it is built with hyperserver where a C compiler and libnghttp2's headers are: run "
-    "`apt-get install gcc libnghttp2-dev`, then `pip install --force-reinstall hyperserver`,",
+    "nghttp2": "run `apt-get install gcc python3-dev libnghttp2-dev`, then install hyperserver again, "
+    "which builds it, with `pip install --force-reinstall --no-deps --no-cache-dir`",
 }
+_NOT_INSTALLED = "not installed"
 
 #: The protocols' ALPN names (RFC 7301, RFC 9113 §3.1), the preferred one first.
 HTTP2 = "h2"
@@ -95,6 +99,22 @@ class _Later:
         return self._make(*arguments, **options)
 
 
+class PassedOver(NamedTuple):
+    """An engine that ``auto`` prefers to the one that it has taken, and why it cannot be had."""
+
+    name: str
+    reason: str
+
+    @property
+    def is_broken(self) -> bool:
+        """It is installed, and cannot be loaded."""
+        return self.reason != _NOT_INSTALLED
+
+    @property
+    def remedy(self) -> str:
+        return _REMEDIES.get(self.name, f"run `pip install {self.name}`")
+
+
 @dataclass(frozen=True, slots=True)
 class Engines:
     """The engines chosen for a worker, and what to call them in the log."""
@@ -106,6 +126,8 @@ class Engines:
     http2: _Later
     websocket_name: str
     websocket: _Later
+    #: For HTTP/2 and WebSocket.
+    passed_over: tuple[PassedOver, ...]
 
     @property
     def make_http2(self) -> MakeHTTP2:
@@ -129,12 +151,13 @@ class Engines:
 def choose_engines(http1: str = "auto", http2: str = "auto", websocket: str = "auto") -> Engines:
     """Resolve ``auto`` to the best engine installed. Raises ConfigError for one that is not."""
     h1 = _import_engine("http1", HTTP1_ENGINES if http1 == "auto" else (http1,))
-    h2 = _find_engine("http2", http2, HTTP2_ENGINES)
-    ws = _find_engine("websocket", websocket, WEBSOCKET_ENGINES)
+    h2, no_h2 = _find_engine("http2", http2, HTTP2_ENGINES)
+    ws, no_ws = _find_engine("websocket", websocket, WEBSOCKET_ENGINES)
     return Engines(
         *(h1.NAME, h1.VERSION, h1.make_splitter),
         *(h2, _Later("http2", h2, "make_connection")),
         *(ws, _Later("websocket", ws, "FrameReader")),
+        (*no_h2, *no_ws),
     )
 
 
@@ -142,13 +165,30 @@ def _module(kind: str, name: str) -> str:
     return f"hyperserver.protocol.{_FOLDERS[kind]}.{name}_engine"
 
 
-def _find_engine(kind: str, name: str, preferred: tuple[str, ...]) -> str:
-    """The name of an engine whose library, called like it, is installed."""
-    names = preferred if name == "auto" else (name,)
-    for candidate in names:
-        if find_spec(_module(kind, candidate)) and find_spec(_LIBRARIES.get(candidate, candidate)):
-            return candidate
-    raise _missing(kind, names[-1], "not installed")
+def _find_engine(
+    kind: str, name: str, preferred: tuple[str, ...]
+) -> tuple[str, tuple[PassedOver, ...]]:
+    """The name of an engine whose library can be imported, and those that were tried before."""
+    tried: list[PassedOver] = []
+    for candidate in preferred if name == "auto" else (name,):
+        obstacle = _obstacle(kind, candidate)
+        if not obstacle:
+            return candidate, tuple(tried)
+        tried.append(PassedOver(candidate, obstacle))
+    raise _missing(kind, *tried[-1])
+
+
+def _obstacle(kind: str, name: str) -> str:
+    """Why an engine cannot be imported, without importing it; empty if it can."""
+    library = _LIBRARIES.get(name, name)
+    if not find_spec(_module(kind, name)) or not (spec := find_spec(library)):
+        return _NOT_INSTALLED
+    if isinstance(spec.loader, ExtensionFileLoader) and library not in sys.modules:
+        try:
+            module_from_spec(spec)  # runs nothing of it, but needs what it is linked to
+        except ImportError as error:
+            return str(error)
+    return ""
 
 
 def _import_engine(kind: str, names: tuple[str, ...]) -> Any:
@@ -163,10 +203,9 @@ def _import_engine(kind: str, names: tuple[str, ...]) -> Any:
 
 
 def _missing(kind: str, name: str, reason: str) -> ConfigError:
-    remedy = _REMEDIES.get(name, f"run `pip install {name}`")
     return ConfigError(
         f"`{kind}.engine`: {name!r} cannot be imported ({reason}); "
-        f"{remedy} or choose another engine"
+        f"{PassedOver(name, reason).remedy}, or choose another engine"
     )
 
 

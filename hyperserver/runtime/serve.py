@@ -17,7 +17,7 @@ from hyperserver.config.load import from_mapping, with_absolute_paths
 from hyperserver.config.schema import Config
 from hyperserver.errors import AppError, ConfigError
 from hyperserver.observe.logs import logger
-from hyperserver.protocol.negotiate import choose_engines
+from hyperserver.protocol.negotiate import PassedOver, choose_engines
 from hyperserver.runtime.garbage import collect_less_often
 from hyperserver.runtime.init import is_init, leave_init_behind
 from hyperserver.runtime.listeners import OpenSocket, close_all, open_all
@@ -234,22 +234,27 @@ def choose_loop(worker: str) -> tuple[str, dict[str, Any]]:
     return "asyncio", {"use_uvloop": worker == "uvloop"}
 
 
-def check_libraries(config: Config) -> tuple[str, list[ConfigError]]:
-    """The libraries that the configuration chooses, and what this installation lacks of them."""
+def check_libraries(config: Config) -> tuple[str, list[ConfigError], list[PassedOver]]:
+    """The libraries that the configuration chooses, what this installation lacks of them, and the
+    engines that it would rather have.
+    """
 
     def loop() -> str:
         name, options = choose_loop(config.worker)
         return "uvloop" if options.get("use_uvloop") else name
 
     def engines() -> str:
-        chosen = (config.http1.engine, config.http2.engine, config.websocket.engine)
-        return choose_engines(*chosen).load()
+        names = (config.http1.engine, config.http2.engine, config.websocket.engine)
+        chosen = choose_engines(*names)
+        better.extend(chosen.passed_over)
+        return chosen.load()
 
     found: list[str] = []
     missing: list[ConfigError] = []
+    better: list[PassedOver] = []
     for choose in (loop, engines):
         try:
             found.append(choose())
         except ConfigError as error:
             missing.append(error)
-    return ", ".join(found), missing
+    return ", ".join(found), missing, better

@@ -292,11 +292,12 @@ class Worker:
     def describe(self) -> str:
         """What serves, for the log."""
         engines = self.engines
+        broken = [engine for engine in engines.passed_over if engine.is_broken]
         return (
             f"{self.backend.name}, HTTP/1.1 by {engines.http1_name} {engines.http1_version}, "
             f"HTTP/2 by {engines.http2_name}, WebSocket by {engines.websocket_name}, "
             f"Python {sys.version.split()[0]}"
-        )
+        ) + "".join(f"; {name} cannot be loaded: {reason}" for name, reason in broken)
 
     def acceptor(self, opened: OpenSocket) -> Acceptor:
         """What makes connections of those that ``opened`` accepts. Raises ConfigError."""
@@ -491,12 +492,16 @@ class Worker:
             now = time.monotonic()
             self._refresh_date()
             self.admission.retry()
-            for connection in list(self._connections):
-                connection.sweep(now)
+            self._sweep(now)
             if self.on_sweep is not None:
                 self.on_sweep(now)
             if self.access_log is not None:
                 self.access_log.flush()
+
+    def _sweep(self, now: float) -> None:
+        """Apart from what goes on forever, and would hold the last one."""
+        for connection in list(self._connections):
+            connection.sweep(now)
 
     def _refresh_date(self) -> None:
         if self.config.date_header:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -151,7 +152,8 @@ def test_check_of_what_init_writes_for_development(capsys: Output, app: str) -> 
     configuration, libraries, *rest = out.splitlines()
     assert configuration == "ok: configuration: hyperserver.toml"
     assert re.fullmatch(
-        r"ok: libraries: \w+, HTTP/1\.1 by \w+ \d\S*, HTTP/2 by \w+ \d\S*, WebSocket by \w+ \d\S*",
+        r"ok: libraries: \w+, HTTP/1\.1 by \w+ \d\S*, HTTP/2 by (nghttp2|h2) \d\S*, "
+        r"WebSocket by \w+ \d\S*(; for nghttp2, which is faster, run .*)?",
         libraries,
     )
     assert rest == [
@@ -159,6 +161,33 @@ def test_check_of_what_init_writes_for_development(capsys: Output, app: str) -> 
         "ok: address: 127.0.0.1:0",
     ]
     assert err == "imported\n"
+
+
+def test_check_tells_how_to_get_a_faster_engine(
+    capsys: Output, app: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "hyperserver.protocol.h2._nghttp2", None)
+    code, out, err = run(capsys, "check", f"{app}:app", "-b", "127.0.0.1:0")
+    (libraries,) = re.findall("^ok: libraries: .*", out, re.MULTILINE)
+    assert (code, err) == (0, "imported\n")
+    assert "HTTP/2 by h2 " in libraries
+    assert "; for nghttp2, which is faster, run `apt-get install gcc python3-dev " in libraries
+    _, out, _ = run(capsys, "check", f"{app}:app", "-b", "127.0.0.1:0", "--http2-engine", "h2")
+    assert "nghttp2" not in out
+    code, _, err = run(capsys, "check", "-b", "127.0.0.1:0", "--http2-engine", "nghttp2")
+    assert code == 78
+    assert "`http2.engine`: 'nghttp2' cannot be imported (not installed); run `apt-get " in err
+
+
+def test_check_tells_of_an_engine_that_cannot_be_loaded(
+    capsys: Output, app: str, broken_nghttp2: str
+) -> None:
+    code, out, err = run(capsys, "check", f"{app}:app", "-b", "127.0.0.1:0")
+    assert code == 0
+    assert "HTTP/2 by h2 " in out
+    assert "faster" not in out
+    assert f"warning: nghttp2 is installed and cannot be loaded: {broken_nghttp2}" in err
+    assert "; run `apt-get install gcc python3-dev libnghttp2-dev`, " in err
 
 
 def test_check_with_a_certificate(capsys: Output, app: str, certificate: Certificate) -> None:

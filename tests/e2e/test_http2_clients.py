@@ -280,10 +280,7 @@ def test_connections_come_and_go_and_leave_no_memory_behind(
     before = server.status("VmRSS")
     for _ in range(4):
         five_hundred()
-    # h2 has cycles of its own, which wait for the garbage collector, sometimes those of more than
-    # half of these connections; 2,000 whole ones of it would be 100 MB
-    most = 60 if worker.endswith("+h2") else 32
-    assert server.status("VmRSS") - before < most * MEGABYTE
+    assert server.status("VmRSS") - before < 16 * MEGABYTE  # 2,000 whole ones would be 50 at least
 
 
 def httpx_client(**options: Any) -> Any:

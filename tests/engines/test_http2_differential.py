@@ -1,14 +1,14 @@
 """Two libraries, the same bytes: what applications are told may not depend on the engine.
 
-Hypothesis looks for input on which they differ. The frames they write may: in what order credit is
-given, how a field block is compressed. Where RFC 9113 leaves it open whether a fault costs a
-stream or the connection, an engine may end the connection and another go on; then only what both
-had said until that moment has to agree.
+Hypothesis looks for input on which they differ, and ``tests/fuzz/http2.py`` has it guided by coverage.
+The frames they write may differ: in what order credit is given, how a field block is compressed.
+Where RFC 9113 leaves it open whether a fault costs a stream or the connection, an engine may end the
+connection and another go on; then only what both had said until that moment has to agree.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -74,16 +74,9 @@ APPLICATIONS = {"silent": silently, "brief": briefly, "busy": busily}
 FEEDS = {"whole": whole, "bytes": byte_by_byte}
 
 
-@pytest.mark.parametrize("feed", FEEDS)
-@pytest.mark.parametrize("application", APPLICATIONS)
-@FEW
-@given(octets=anything, eof=st.booleans())
-def test_engines_agree(application: str, feed: str, octets: bytes, eof: bool) -> None:
+def assert_engines_agree(application: str, pieces: Sequence[bytes], eof: bool) -> None:
     react: Callable[[Peer], None] = APPLICATIONS[application]
-    one, other = (
-        converse(engine, FEEDS[feed](octets), react, eof, congested=False)
-        for engine in HTTP2_ENGINES
-    )
+    one, other = (converse(engine, pieces, react, eof, congested=False) for engine in HTTP2_ENGINES)
     if failed(one) != failed(other):
         ended, went_on = (one, other) if failed(one) else (other, one)
         common = until_the_fault(ended)
@@ -93,3 +86,11 @@ def test_engines_agree(application: str, feed: str, octets: bytes, eof: bool) ->
     for stream_id, response in one.responses.items():
         assert response.fields == other.responses[stream_id].fields
         assert response.body == other.responses[stream_id].body
+
+
+@pytest.mark.parametrize("feed", FEEDS)
+@pytest.mark.parametrize("application", APPLICATIONS)
+@FEW
+@given(octets=anything, eof=st.booleans())
+def test_engines_agree(application: str, feed: str, octets: bytes, eof: bool) -> None:
+    assert_engines_agree(application, list(FEEDS[feed](octets)), eof)

@@ -94,6 +94,7 @@ def test_a_lost_connection_needs_no_garbage_collector(engine: str) -> None:
         gone = weakref.ref(connection)
         del connection, peer
         assert gone() is None
+        assert gc.collect() == 0  # nor does the library
     finally:
         gc.enable()
 

@@ -121,9 +121,39 @@ def test_an_engine_that_was_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
     """``auto`` goes without it; who asks for it is told how to get it."""
     monkeypatch.setitem(sys.modules, NGHTTP2, None)
     monkeypatch.delitem(sys.modules, "hyperserver.protocol.h2.nghttp2_engine", raising=False)
-    assert choose_engines().http2_name == "h2"
+    engines = choose_engines()
+    assert engines.http2_name == "h2"
+    assert [(each.name, each.is_broken) for each in engines.passed_over] == [("nghttp2", False)]
     with pytest.raises(ConfigError, match=r"libnghttp2-dev"):
         choose_engines("auto", "nghttp2")
+
+
+def test_an_engine_whose_library_has_gone(broken_nghttp2: str) -> None:
+    """The extension is there, what it is linked to is not: as if it had not been built, but told."""
+    engines = choose_engines()
+    assert engines.http2_name == "h2"
+    (passed_over,) = engines.passed_over
+    assert (passed_over.name, passed_over.is_broken) == ("nghttp2", True)
+    assert passed_over.reason.startswith(broken_nghttp2)
+    with pytest.raises(ConfigError, match=r"cannot be imported \(.*libnghttp2-dev"):
+        choose_engines("auto", "nghttp2")
+
+
+@pytest.mark.skipif("nghttp2" not in BUILT, reason="it was not built")
+def test_to_look_for_an_extension_is_not_to_import_it() -> None:
+    code = (
+        "import sys\nfrom hyperserver.protocol.negotiate import choose_engines\n"
+        "engines = choose_engines('auto', 'nghttp2')\nprint('h2' in sys.modules, "
+        f"{NGHTTP2!r} in sys.modules)\nprint(engines.load(), {NGHTTP2!r} in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, text=True,
+        capture_output=True, check=True,
+    )  # fmt: skip
+    before, after = done.stdout.splitlines()
+    assert before == "False False"
+    assert "HTTP/2 by nghttp2 1." in after
+    assert after.endswith(" True")
 
 
 def test_an_http2_engine_that_is_not_there() -> None:

@@ -66,6 +66,7 @@ cdef enum:
     #: How a field block is shown to libnghttp2: frames of the size that it always takes.
     _FRAGMENT = 16_384
     _MAX_GIVEN_UP = 128
+    _MAX_WINDOW = 0x7FFFFFFF
     _MAX_STACK_FIELDS = 32
     #: Blocks remembered for a connection, and the size of the largest worth it.
     _MAX_KNOWN_BLOCKS = 64
@@ -397,11 +398,21 @@ cdef class NGHTTP2Session(_Brief):
     cdef int _window_update(
         self, const uint8_t *frame, Py_ssize_t size, int32_t stream_id, object now
     ) except -1:
-        # of another size, it is libnghttp2's to refuse
-        increment = _long(frame + _HEADER_SIZE) if size == _HEADER_SIZE + 4 else 1
+        cdef int32_t window
+        cdef bint whole = size == _HEADER_SIZE + 4  # else it is libnghttp2's to refuse
+        cdef uint32_t increment = _long(frame + _HEADER_SIZE) if whole else 1
         if not increment:
             self._settle(stream_id)
         if self._gate.window_update(stream_id, increment, now):
+            if stream_id and whole:
+                window = nghttp2_session_get_stream_remote_window_size(self._live(), stream_id)
+                if window > 0 and increment > <uint32_t>(_MAX_WINDOW - window):
+                    # a stream's error (RFC 9113 §6.9.1), for newer releases the connection's
+                    self._settle(stream_id)
+                    self._connection.stream_error(
+                        stream_id, ErrorCode.FLOW_CONTROL_ERROR, "window too large"
+                    )
+                    return 0
             self._feed(frame, size)
             if self._seen == NGHTTP2_WINDOW_UPDATE:
                 self._connection.on_window(stream_id)

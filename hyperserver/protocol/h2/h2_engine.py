@@ -91,6 +91,7 @@ class H2Session:
         "_encoder",
         "_gate",
         "_h2",
+        "_is_closed",
         "_max_block",
         "_reader",
         "_spoiled",
@@ -115,6 +116,7 @@ class H2Session:
         self._dependency: Dependency | None = None  # of the block
         self._spoiled = 0  # the stream of a block that h2 was shown in a valid form
         self._started = False
+        self._is_closed = False
         self._written: list[bytes] = []
         #: Frames completed; stands still while one is being received.
         self.progress = 0
@@ -403,9 +405,13 @@ class H2Session:
 
     def close(self) -> None:
         self._gate.close()
+        vars(self._h2).clear()  # which knows itself, by its table of handlers
+        self._is_closed = True
         del self._connection
 
     def data_to_send(self) -> bytes:
+        if self._is_closed:
+            return b""
         data = self._h2.data_to_send()
         if self._written:
             data = b"".join((*self._written, data))

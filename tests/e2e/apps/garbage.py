@@ -1,49 +1,57 @@
-"""Tells what connections have left behind for the garbage collector, which does not run by itself."""
+"""Tells what connections have left for the garbage collector, which it keeps from coming."""
 
 from __future__ import annotations
 
 import gc
 import json
-from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from hyperserver.runtime.connection import Connection
 
-gc.disable()
+Message = dict[str, Any]
 
 
-def left() -> tuple[int, dict[str, int]]:
-    """How many connections there are; and of what only the collector could find, all that is ours."""
-    gc.set_debug(gc.DEBUG_SAVEALL)
-    try:
-        gc.collect()
-        names = [f"{type(one).__module__}.{type(one).__qualname__}" for one in gc.garbage]
-        lost = Counter(name for name in names if name.startswith("hyperserver"))
-    finally:
-        gc.set_debug(0)
-        gc.garbage.clear()
-    gc.collect()
-    return sum(type(one) is Connection for one in gc.get_objects()), lost
-
-
-async def app(scope: Any, receive: Any, send: Any) -> None:
-    if scope["type"] == "lifespan":
-        raise NotImplementedError
+async def app(
+    scope: dict[str, Any],
+    receive: Callable[[], Awaitable[Message]],
+    send: Callable[[Message], Awaitable[None]],
+) -> None:
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.accept"})
-        while (message := await receive())["type"] != "websocket.disconnect":
-            await send({"type": "websocket.send", "text": message.get("text")})
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
         return
-    size = 0
-    while True:
-        message = await receive()
-        size += len(message.get("body", b""))
-        if not message.get("more_body"):
-            break
-    answer = left() if scope["path"] == "/left" else size
-    await send({"type": "http.response.start", "status": 200})
-    await send(
-        {"type": "http.response.body", "body": json.dumps(answer).encode(), "more_body": True}
-    )
-    await send({"type": "http.response.body"})
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    answer = {"/begin": begin, "/connections": connections, "/left": left}.get(scope["path"])
+    body = json.dumps(answer() if answer else "Hello").encode()
+    await send({"type": "http.response.body", "body": body})
+
+
+def begin() -> None:
+    gc.collect()
+    gc.disable()
+
+
+def connections() -> int:
+    return sum(isinstance(each, Connection) for each in gc.get_objects())
+
+
+def left() -> list[str]:
+    """The types of all that could be reached by nobody."""
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    gc.collect()
+    gc.set_debug(0)
+    names = {f"{type(each).__module__}.{type(each).__qualname__}" for each in gc.garbage}
+    gc.garbage.clear()
+    gc.enable()
+    return sorted(names)

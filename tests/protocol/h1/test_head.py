@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 
 import pytest
@@ -196,6 +197,20 @@ def test_one_splitter_serves_many_sections(split: SplitFields) -> None:
         (block(b"A: b"), [(b"a", b"b")]),
     ]
     assert [split(section) for section, _ in sections] == [headers for _, headers in sections]
+
+
+@pytest.mark.parametrize("engine", HTTP1_ENGINES)
+def test_a_splitter_does_not_wait_for_the_garbage_collector(engine: str) -> None:
+    make_splitter = choose_engines(engine).make_splitter
+    gc.collect()
+    gc.disable()
+    try:
+        split = make_splitter()
+        split(block(b"A: b"))
+        del split
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
