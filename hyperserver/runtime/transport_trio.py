@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from hyperserver.runtime.stream import AnyStream
 
 _READ_SIZE = 65_536
+#: After a read that was full: to set it aside for each small request would cost more than it brings.
+_LARGE_READ = 262_144
 #: Sockets read, and applications run, between two turns of trio's scheduler.
 _BATCH = 64
 
@@ -76,6 +78,7 @@ class TrioTransport:
         self.sock = sock
         self._backend = backend
         self._connection: Connection
+        self._read_size = _READ_SIZE
         self._at_eof = False
         self._unsent: deque[memoryview] = deque()
         self._unsent_size = 0
@@ -91,13 +94,14 @@ class TrioTransport:
     def readable(self) -> None:
         """The socket has bytes, its end, or an error."""
         try:
-            data = self.sock.recv(_READ_SIZE)
+            data = self.sock.recv(self._read_size)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
             self._lose()
             return
         if data:
+            self._read_size = _LARGE_READ if len(data) >= _READ_SIZE else _READ_SIZE
             self._connection.data_received(data)
         elif not self._at_eof:
             self._at_eof = True
