@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from hyperserver.asgi.files import FileCycle
-from hyperserver.asgi.http import BODY, may_push
+from hyperserver.asgi.http import BODY, COMPLETE, may_push
 from hyperserver.asgi.websocket import WebSocketCycle
 from hyperserver.errors import ClientDisconnected
 from hyperserver.observe.logs import logger
+from hyperserver.protocol.interface import HIGH_WATER
 from hyperserver.runtime.backend import Signal
 from hyperserver.runtime.files import send_file
 
@@ -93,7 +94,7 @@ class ApplicationCall:
         if self.signal is not None:  # a task that was left behind may wait for a disconnect
             self.signal.notify()
         try:
-            connection.stream_ended(cast("AnyStream", self), complete)
+            connection.stream_ended(self, complete)  # type: ignore[arg-type]
         except Exception:  # noqa: BLE001
             connection.contain()
         try:
@@ -170,6 +171,12 @@ class Stream(FileCycle, ApplicationCall):
                 delivered = connection.deliver_part(self.stream_id)
             else:
                 delivered = connection.deliver()
+                if (
+                    self._state == COMPLETE
+                    and self.bytes_sent < HIGH_WATER
+                    and (delivered or not connection.transport.congested)
+                ):
+                    return  # by far the most frequent case
             if not delivered and connection.must_wait(self.stream_id):
                 await self.wait_for_room()
             self._sends += 1
