@@ -40,6 +40,9 @@ class Transport(Protocol):
     held: int
 
     def write(self, data: bytes) -> None: ...
+    def write_together(self, first: bytes, second: bytes) -> None:
+        """``write`` both, with one system call where that takes no copy of them."""
+
     def unsent(self) -> int:
         """0 if the kernel has taken what was written, else the bytes the peer has not taken."""
 

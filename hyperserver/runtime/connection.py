@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from hyperserver.runtime.worker import Worker
 
 
+#: What had better not be a packet of its own, in bytes.
+_SHORT = 4096
+
+
 class Connection:
     """Owned by its transport, known to its worker from ``accept`` to ``connection_lost``."""
 
@@ -216,13 +220,23 @@ class Connection:
             self._dispatch_events()
         wire = self.wire
         transport = self.transport
-        while wire.output and not transport.congested:
+        more = wire.output
+        while more and not transport.congested:
             data = wire.data_to_send()
-            transport.write(data)
+            more = wire.output
+            if more and len(data) < _SHORT:  # a head, and a body too large to be copied behind it
+                body = wire.data_to_send()
+                more = wire.output
+                transport.write_together(data, body)
+                if self._stalled_since is not None:
+                    self._written += len(body)
+            else:
+                transport.write(data)
             if self._stalled_since is not None:
                 self._written += len(data)
             if self.engine.event_queue:  # a stream has become writable
                 self._dispatch_events()
+                more = wire.output
         if wire.wants_data is not self._reading:
             self._control_reading()
         if wire.output_finished:

@@ -133,6 +133,16 @@ class AsyncioTransport(asyncio.Protocol):
             # that never waits would go on sending to nobody, and asyncio log a line for each.
             self.congested = True
 
+    def write_together(self, first: bytes, second: bytes) -> None:
+        transport = self._transport
+        # asyncio's own copies them before Python 3.12, and forgets to pause us in some later versions.
+        if type(transport).__module__ != "uvloop.loop":
+            self.write(first)
+            self.write(second)
+            return
+        transport.writelines((first, second))
+        self.congested = self.congested or transport.is_closing()
+
     def unsent(self) -> int:
         size = self._transport.get_write_buffer_size() + self.held
         return size and size + kernel_queue(self._transport.get_extra_info("socket"))

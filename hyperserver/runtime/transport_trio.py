@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 _READ_SIZE = 65_536
 #: After a read that was full: to set it aside for each small request would cost more than it brings.
 _LARGE_READ = 262_144
+_GATHERS = hasattr(socket.socket, "sendmsg")  # not on Windows
 #: Sockets read, and applications run, between two turns of trio's scheduler.
 _BATCH = 64
 
@@ -110,7 +111,7 @@ class TrioTransport:
 
     # ---- called by the connection --------------------------------------------------------
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         if self.closed:
             return
         if self._draining:
@@ -135,6 +136,19 @@ class TrioTransport:
             self._draining = True
             self._backend.start(self._drain)
         self.congested = self._unsent_size > self._high_water
+
+    def write_together(self, first: bytes, second: bytes) -> None:
+        sent = 0
+        if _GATHERS and not (self.closed or self._draining):
+            try:
+                sent = self.sock.sendmsg((first, second))
+            except OSError:
+                pass  # ``write`` finds out
+        if sent < len(first):
+            self.write(first[sent:])
+            self.write(second)
+        elif sent < len(first) + len(second):
+            self.write(memoryview(second)[sent - len(first) :])
 
     async def _drain(self) -> None:
         """Write what the kernel would not take at once, as it becomes willing."""

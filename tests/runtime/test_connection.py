@@ -31,10 +31,15 @@ class Transport:
 
     def __init__(self) -> None:
         self.writes: list[bytes] = []
+        self.together: list[tuple[int, int]] = []
 
     def write(self, data: bytes) -> None:
         if data:
             self.writes.append(data)
+
+    def write_together(self, first: bytes, second: bytes) -> None:
+        self.together.append((len(first), len(second)))
+        self.write(first + second)
 
     def unsent(self) -> int:
         return 0
@@ -213,3 +218,25 @@ def test_a_sweep_that_finds_a_connection_idle_puts_it_to_rest(sent: list[bytes])
             assert b"".join(transport.writes).endswith(b"/")
 
     drive("asyncio", at_once, talk)
+
+
+@pytest.mark.parametrize("library", ["asyncio", "trio"])
+def test_a_head_and_a_large_body_leave_together(library: str) -> None:
+    """Uncopied, and not as two packets."""
+    transport = Transport()
+    body = bytes(1_000_000)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": body})
+
+    async def talk(worker: Worker) -> None:
+        connection = accept(worker, transport)
+        for n in range(1, 4):
+            connection.data_received(GET)
+            while len(transport.writes) < n:
+                await anyio.sleep(0)
+
+    drive(library, app, talk)
+    assert [second for _, second in transport.together] == [len(body)] * 3
+    assert all(write.endswith(b"\r\n\r\n" + body) for write in transport.writes)

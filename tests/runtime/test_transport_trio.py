@@ -6,7 +6,7 @@ import select
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
@@ -106,3 +106,36 @@ def test_a_cancellation_is_one_though_nurseries_have_grouped_it() -> None:
 
     trio.run(main)
     assert judged == [True, False]
+
+
+@pytest.mark.parametrize("takes", [0, 3, 10, 12, 30, None])
+def test_what_is_written_together_keeps_its_order(takes: int | None) -> None:
+    """However much of it the kernel takes at once."""
+    first, second = b"0123456789", b"abcdefghijklmnopqrst"
+
+    class Socket:
+        taken = b""
+        calls = 0
+
+        def sendmsg(self, pieces: tuple[bytes, ...]) -> int:
+            return self.send(b"".join(pieces))
+
+        def send(self, data: bytes | memoryview) -> int:
+            self.calls += 1
+            size = len(data) if takes is None else takes - len(self.taken)
+            if size <= 0:
+                raise BlockingIOError
+            self.taken += bytes(data[:size])
+            return min(size, len(data))
+
+    class Backend:
+        def start(self, task: object) -> None: ...
+
+    sock = Socket()
+    transport = TrioTransport(cast("Any", sock), cast("Any", Backend()))
+    transport.write_together(first, second)
+    kept = b"".join(transport._unsent)
+    assert sock.taken + kept == first + second
+    assert transport._unsent_size == len(kept)
+    if takes is None:
+        assert sock.calls == 1

@@ -43,6 +43,9 @@ class Transport:
         if data:
             self.writes.append(data)
 
+    def write_together(self, first: bytes, second: bytes) -> None:
+        self.write(first + second)
+
     def take(self) -> bytes:
         data = b"".join(self.writes)
         self.writes.clear()
