@@ -327,6 +327,7 @@ class HTTP1Connection(Output, Clock):
         if done:
             self._phase = _WAIT
             self._deadline = None
+            self._expects_usual = self._keep_alive and not self._http10 and self._method != "HEAD"
         if self._response == _DONE:
             self._discarded += len(data)
             if done:

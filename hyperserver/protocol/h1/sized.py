@@ -18,8 +18,12 @@ class SizedDecoder:
 
     def decode(self, buffer: bytearray) -> bytes:
         """Consume what ``buffer`` holds of this body; bytes after it stay there."""
-        data = bytes(buffer[: self.remaining])
-        del buffer[: self.remaining]
+        if len(buffer) <= self.remaining:
+            data = bytes(buffer)
+            buffer.clear()
+        else:
+            data = bytes(buffer[: self.remaining])
+            del buffer[: self.remaining]
         self.remaining -= len(data)
         self.done = self.remaining == 0
         return data
