@@ -83,22 +83,27 @@ class ResponseFields(list[tuple[bytes, bytes]]):
 
     Many responses may share one, so nobody changes it. ``content_length`` is the value of that
     field, or None; ``steers`` is true where another of ``RESPONSE_STEERING`` is present;
-    ``written`` is for an engine to remember what it wrote them as.
+    ``written`` is for an engine to remember what it wrote them as, ``longer`` is the copy that was
+    last made by ``with_content_length``: most applications answer with the same length again.
     """
 
-    __slots__ = ("content_length", "steers", "written")
+    __slots__ = ("content_length", "longer", "steers", "written")
 
     content_length: int | None
     steers: bool
     written: bytes | None
+    longer: ResponseFields | None
 
     def with_content_length(self, length: int) -> ResponseFields:
         """A copy that says how long the body is."""
-        copy = ResponseFields(self)
+        copy = self.longer
+        if copy is not None and copy.content_length == length:
+            return copy
+        copy = self.longer = ResponseFields(self)
         copy.append((b"content-length", b"%d" % length))
         copy.content_length = length
         copy.steers = self.steers
-        copy.written = None
+        copy.written = copy.longer = None
         return copy
 
 
@@ -269,7 +274,7 @@ def _admit_response(given: tuple[Iterable[bytes], ...]) -> ResponseFields:
     fields = ResponseFields()
     fields.content_length = None
     fields.steers = False
-    fields.written = None
+    fields.written = fields.longer = None
     all_known = True
     for field in given:
         if type(field) is not tuple or (found := _known_fields.get(field)) is None:

@@ -256,3 +256,13 @@ def test_a_length_that_is_added_is_added_to_a_copy() -> None:
 def test_fields_in_lists_are_as_good_as_in_tuples() -> None:
     for _ in range(3):
         assert fields.response_fields([[b"X-List", b"1"]]) == [(b"x-list", b"1")]
+
+
+def test_a_content_length_is_added_to_a_copy() -> None:
+    given = fields.response_fields([(b"a", b"b")])
+    for length in (3, 3, 4, 3):
+        longer = given.with_content_length(length)
+        assert longer == [(b"a", b"b"), (b"content-length", b"%d" % length)]
+        assert longer.content_length == length
+    assert given == [(b"a", b"b")]
+    assert given.content_length is None
