@@ -191,4 +191,4 @@ class FileCycle(HTTPCycle):
         """Nothing can follow on a part that was begun and is not whole, if it is not."""
         if self._state == FILE and self._part is part and not self.gone:
             self.gone = True
-            self._engine.reset_stream(self.stream_id, "the file was not sent to its end")
+            self.reset("the file was not sent to its end")

@@ -290,7 +290,7 @@ class HTTPCycle:
             return  # for a HEAD, whatever the application sends
         if self._state == BODY:
             self.gone = True
-            self._engine.reset_stream(self.stream_id, "wrong content length")
+            self.reset("wrong content length")
         which = "longer" if sent > length else "shorter"
         raise LocalProtocolError(f"the body is {which} than its content-length of {length}")
 
@@ -342,6 +342,10 @@ class HTTPCycle:
 
     # ---- the end -------------------------------------------------------------------------
 
+    def reset(self, reason: str) -> None:
+        """Cut the response, so that the client can tell; what it was sent so far stays sent."""
+        self._engine.reset_stream(self.stream_id, reason)
+
     def finish(self, failed: bool) -> bool:
         """The application has returned, or ``failed``: make the best of what is missing.
 
@@ -356,6 +360,6 @@ class HTTPCycle:
                 self._engine.send_response(self.stream_id, 500, _ERROR_HEADERS, _ERROR_BODY)
                 self.bytes_sent = len(_ERROR_BODY)
             else:
-                self._engine.reset_stream(self.stream_id, "application error")
+                self.reset("application error")
         self._state = COMPLETE
         return False

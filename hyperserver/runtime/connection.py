@@ -243,6 +243,16 @@ class Connection:
             self._after_output()
         return not (transport.congested or wire.holds_output)
 
+    def write_ahead(self) -> None:
+        """Write what there is, and leave events to who pumps: a reset that is to follow would overtake
+        the part of its response that was sent before it.
+        """
+        while self.wire.output and not self.transport.congested:
+            data = self.wire.data_to_send()
+            self.transport.write(data)
+            if self._stalled_since is not None:
+                self._written += len(data)
+
     def _control_reading(self) -> None:
         self._reading = self.wire.wants_data
         if self._reading:

@@ -186,6 +186,10 @@ class Stream(FileCycle, ApplicationCall):
         elif taken is not False:
             await send_file(self, taken, message)
 
+    def reset(self, reason: str) -> None:
+        self.connection.write_ahead()
+        FileCycle.reset(self, reason)
+
 
 class WebSocketStream(WebSocketCycle, ApplicationCall):
     """One WebSocket with its application call.
@@ -252,6 +256,10 @@ class WebSocketStream(WebSocketCycle, ApplicationCall):
             if self._sends == _SENDS_AT_ONCE:
                 self._sends = 0
                 await connection.worker.backend.give_way()
+
+    def finish(self, failed: bool) -> bool:
+        self.connection.write_ahead()
+        return WebSocketCycle.finish(self, failed)
 
 
 AnyStream = Stream | WebSocketStream

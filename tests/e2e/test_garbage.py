@@ -21,7 +21,7 @@ TIMES = 3
 #: asyncio's transports know themselves.
 ASYNCIO = {
     "asyncio.selector_events._SelectorSocketTransport", "asyncio.trsock.TransportSocket",
-    "builtins.dict", "builtins.method", "builtins.tuple", "socket.socket",
+    "builtins.dict", "collections.deque", "builtins.method", "builtins.tuple", "socket.socket",
 }  # fmt: skip
 
 
