@@ -114,15 +114,14 @@ def routes(app: Quart) -> Quart:
 
     @app.websocket("/echo")
     async def echo() -> None:
-        """Quart cancels the handler of a client that has left."""
+        """Quart cancels the handler of a client that has left, or has its receive() raise."""
         key = websocket.args.get("key", "")
         await websocket.send_json({"path": websocket.path})
         try:
             while True:
                 await websocket.send(await websocket.receive())
-        except anyio.get_cancelled_exc_class():
+        finally:
             notes[key] = "left"
-            raise
 
     @app.websocket("/deny")
     async def deny() -> None:
