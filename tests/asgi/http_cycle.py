@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from hyperserver.asgi.http import HTTPCycle
-from hyperserver.protocol.events import Event, Headers, RequestReceived
+from hyperserver.protocol.events import Headers, RequestReceived
 from hyperserver.protocol.interface import TunnelSink
+from tests.asgi.recording_engine import RecordingEngine
 
 DISCONNECT = {"type": "http.disconnect"}
 BODY = {"type": "http.response.body"}
@@ -22,20 +23,10 @@ ERROR_500: list[tuple[object, ...]] = [
 ]
 
 
-class Engine:
+class Engine(RecordingEngine):
     """Takes every command and remembers it in ``calls``."""
 
     http_version = "1.1"
-    can_push = False
-    is_closed = False
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[object, ...]] = []
-        self.acknowledged = 0
-
-    def take(self) -> list[tuple[object, ...]]:
-        calls, self.calls = self.calls, []
-        return calls
 
     def buffered(self, stream_id: int) -> int:
         return 0
@@ -66,31 +57,6 @@ class Engine:
     def push_stream(self, stream_id: int, target: bytes, headers: Headers) -> int | None:
         self.calls.append(("push", target, list(headers)))
         return None
-
-    def acknowledge(self, stream_id: int, n: int) -> None:
-        self.acknowledged += n
-
-    def reset_stream(self, stream_id: int, reason: str) -> None:
-        self.calls.append(("reset", reason))
-
-    def release(self, stream_id: int) -> None:
-        raise NotImplementedError
-
-    def shutdown(self, grace: float = 0.0) -> None:
-        raise NotImplementedError
-
-    @property
-    def event_queue(self) -> list[Event]:
-        return []
-
-    def events(self) -> list[Event]:
-        return []
-
-    def next_timeout(self) -> float | None:
-        return None
-
-    def handle_timeout(self, now: float) -> None:
-        raise NotImplementedError
 
 
 def make(

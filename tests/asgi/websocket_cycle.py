@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from hyperserver.asgi.websocket import WebSocketCycle
-from hyperserver.protocol.events import Event, Headers
+from hyperserver.protocol.events import Headers
 from hyperserver.protocol.interface import TunnelSink
+from tests.asgi.recording_engine import RecordingEngine
 from tests.engines import ws_frames as ws
 from tests.engines.ws_frames import CLOSE, Frame
 
@@ -20,23 +21,15 @@ ACCEPT = (b"sec-websocket-accept", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
 NOW = 1000.0
 
 
-class Engine:
+class Engine(RecordingEngine):
     """Takes every command and remembers it in ``calls``; what a tunnel is sent, as frames."""
 
-    can_push = False
-    is_closed = False
-
     def __init__(self, http_version: str) -> None:
+        super().__init__()
         self.http_version = http_version
-        self.calls: list[tuple[object, ...]] = []
-        self.acknowledged = 0
         self.backlog = 0
         self.tunnel = False
         self._frames = ws.Reader()
-
-    def take(self) -> list[Any]:
-        calls, self.calls = self.calls, []
-        return calls
 
     def buffered(self, stream_id: int) -> int:
         return self.backlog
@@ -72,31 +65,6 @@ class Engine:
         self.tunnel = True
 
     def push_stream(self, stream_id: int, target: bytes, headers: Headers) -> int | None:
-        raise NotImplementedError
-
-    def acknowledge(self, stream_id: int, n: int) -> None:
-        self.acknowledged += n
-
-    def reset_stream(self, stream_id: int, reason: str) -> None:
-        self.calls.append(("reset", reason))
-
-    def release(self, stream_id: int) -> None:
-        raise NotImplementedError
-
-    def shutdown(self, grace: float = 0.0) -> None:
-        raise NotImplementedError
-
-    @property
-    def event_queue(self) -> list[Event]:
-        return []
-
-    def events(self) -> list[Event]:
-        return []
-
-    def next_timeout(self) -> float | None:
-        return None
-
-    def handle_timeout(self, now: float) -> None:
         raise NotImplementedError
 
 
