@@ -16,7 +16,7 @@ no longer be made right: then the stream is reset as well.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from hyperserver.asgi.types import Message
@@ -32,7 +32,12 @@ if TYPE_CHECKING:
 _PATH_AS_IT_IS = "/?%!$&'()*+,;=:@-._~[]|"
 
 #: ``FILE`` is ``files.FileCycle``'s. What comes from ``COMPLETE`` on is not taken (now).
-START, HELD, BODY, TRAILERS, COMPLETE, FILE = range(6)
+START: Final = 0
+HELD: Final = 1
+BODY: Final = 2
+TRAILERS: Final = 3
+COMPLETE: Final = 4
+FILE: Final = 5
 
 #: Messages that are known, and offered where they work.
 EXTENSIONS = frozenset(
@@ -44,7 +49,7 @@ EXTENSIONS = frozenset(
     )
 )
 
-_ERROR_BODY = b"500: Internal Server Error\n"
+_ERROR_BODY: Final = b"500: Internal Server Error\n"
 _ERROR_HEADERS = fields.response_fields(
     [
         (b"content-type", b"text/plain; charset=utf-8"),

@@ -13,7 +13,7 @@ application accepts is held and not acknowledged: the tunnel's window bounds it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from hyperserver.asgi.http import HTTPCycle
 from hyperserver.asgi.types import Message
@@ -24,7 +24,10 @@ from hyperserver.protocol.websocket import frames
 from hyperserver.protocol.websocket.connection import WebSocket
 from hyperserver.protocol.websocket.handshake import Handshake
 
-_CONNECTING, _DENYING, _OPEN, _ENDED = range(4)
+_CONNECTING: Final = 0
+_DENYING: Final = 1
+_OPEN: Final = 2
+_ENDED: Final = 3
 
 
 class WebSocketCycle:

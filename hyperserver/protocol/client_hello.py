@@ -137,16 +137,16 @@ def parse_client_hello(body: bytes) -> ClientHello:
     seen: set[int] = set()
     while extensions.left:
         kind = extensions.number(2)
-        content = _Reader(extensions.vector(2))
+        content = extensions.vector(2)
         if kind in seen:  # RFC 8446 §4.2
             raise HandshakeRefused(f"extension {kind} twice", Alert.ILLEGAL_PARAMETER)
         seen.add(kind)
         if kind == _SERVER_NAME:
-            hello.server_name = _server_name(content)
+            hello.server_name = _server_name(_Reader(content))
         elif kind == _ALPN:
-            hello.alpn = _protocols(content)
+            hello.alpn = _protocols(_Reader(content))
         elif kind == _SIGNATURE_ALGORITHMS:
-            hello.signature_schemes = _schemes(content)
+            hello.signature_schemes = _schemes(_Reader(content))
     return hello
 
 
@@ -179,10 +179,7 @@ def _protocols(extension: _Reader) -> list[bytes]:
 
 def _schemes(extension: _Reader) -> list[int]:
     codes = _only_list(extension)
-    found = []
-    while codes.left:
-        found.append(codes.number(2))
-    return found
+    return [codes.number(2) for _ in range((codes.left + 1) // 2)]
 
 
 def _only_list(extension: _Reader) -> _Reader:
@@ -196,22 +193,21 @@ def _only_list(extension: _Reader) -> _Reader:
 class _Reader:
     """Takes TLS's presentation language (RFC 8446 §3) apart; cut short it raises."""
 
-    __slots__ = ("_data", "_position")
+    __slots__ = ("_data", "_position", "left")
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._position = 0
-
-    @property
-    def left(self) -> int:
-        """Bytes not taken yet."""
-        return len(self._data) - self._position
+        #: Bytes not taken yet.
+        self.left = len(data)
 
     def take(self, n: int) -> bytes:
         if n > self.left:
             raise HandshakeRefused("the ClientHello ends within a field", Alert.DECODE_ERROR)
+        start = self._position
         self._position += n
-        return self._data[self._position - n : self._position]
+        self.left -= n
+        return self._data[start : start + n]
 
     def number(self, n: int) -> int:
         """An unsigned integer of ``n`` bytes."""
@@ -219,4 +215,4 @@ class _Reader:
 
     def vector(self, n: int) -> bytes:
         """As many bytes as the number in the ``n`` bytes before them says."""
-        return self.take(self.number(n))
+        return self.take(int.from_bytes(self.take(n)))

@@ -99,7 +99,6 @@ class RequestRefused:
     http_version: str
 
 
-@dataclass(slots=True)
 class ProtocolSwitched:
     """Another engine speaks from here on: take events from it and give commands to it.
 
@@ -107,8 +106,11 @@ class ProtocolSwitched:
     chosen); without, it is finished with, save for output that it still has (the 101 of ``h2c``).
     """
 
-    connection: ByteConnection
-    layered: bool = False
+    __slots__ = ("connection", "layered")
+
+    def __init__(self, connection: ByteConnection, layered: bool = False) -> None:
+        self.connection = connection
+        self.layered = layered
 
 
 Event = (

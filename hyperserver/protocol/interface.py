@@ -17,14 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from hyperserver.protocol.events import Event, Headers, RequestReceived
 from hyperserver.protocol.fields import look_out_for
 
 #: Bytes of received body a stream may hold unacknowledged, and bytes of response that may wait
 #: unsent before ``send()`` waits. 64 KiB is what one read can bring.
-HIGH_WATER = 65_536
+HIGH_WATER: Final = 65_536
 
 
 #: Takes received bytes of a tunnel; whether it has, so that no ``acknowledge`` is owed for them.
@@ -218,6 +218,12 @@ class ByteConnection(HTTPConnection, Protocol):
     @property
     def output(self) -> object:
         """True in a boolean context while ``data_to_send`` has something."""
+
+    @property
+    def stands_aside(self) -> bool:
+        """Of a layer around an engine: what it would say here, its engine says as well, but for what
+        follows once that has ``output_finished``.
+        """
 
     def receive_data(self, data: bytes, now: float) -> None:
         """Feed bytes, in any split. Never raises for the peer's fault."""

@@ -9,7 +9,8 @@ handshake with those same bytes (``client_hello`` says why). When the handshake 
 is opened that ALPN has chosen (RFC 7301), and a ``ProtocolSwitched`` event names it. From then on
 events are taken from the engine and commands given to it directly: between it and whoever drives
 it this layer is not there. Bytes and deadlines still go through here, and what this layer says of
-itself (``wants_data``, ``is_closed`` and so on) is what the engine says, plus TLS's own end.
+itself (``wants_data``, ``is_closed`` and so on) is what the engine says, plus TLS's own end. As long
+as there is nothing to add, it ``stands_aside``: who asks at every turn may ask the engine.
 
 That end is the close_notify alert (RFC 8446 §6.1), in each direction on its own: the peer's is
 the engine's ``receive_eof``, and the response may still be sent; ours follows the engine's last
@@ -29,9 +30,8 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Final
 
-from hyperserver.errors import LocalProtocolError
 from hyperserver.protocol.client_hello import (
     Alert,
     ClientHello,
@@ -42,20 +42,25 @@ from hyperserver.protocol.client_hello import (
 from hyperserver.protocol.events import Event, ProtocolSwitched
 from hyperserver.protocol.h1 import wire
 from hyperserver.protocol.interface import HIGH_WATER, ByteConnection, ResponseDefaults
+from hyperserver.protocol.layer import Layer
 
 # phases
-_HELLO, _HANDSHAKE, _OPEN, _LINGER, _CLOSED = range(5)
+_HELLO: Final = 0
+_HANDSHAKE: Final = 1
+_OPEN: Final = 2
+_LINGER: Final = 3
+_CLOSED: Final = 4
 
 #: Bytes of plaintext that a record holds at most (RFC 8446 §5.1).
-_MAX_RECORD = 16_384
+_MAX_RECORD: Final = 16_384
 #: Bytes worked on at a time: a larger body is cut, so that it never exists twice.
-_PIECE = 65_536
+_PIECE: Final = 65_536
 
 _METHOD = re.compile(rb"([A-Z]{1,16})( ?)")
 _CODES = re.compile(r"^\[[^]]*\] | \(_ssl\.c:\d+\)$")
 
 
-class TLSConnection:
+class TLSConnection(Layer):
     """The server's side of a connection accepted at ``now``.
 
     ``choose_context`` may raise HandshakeRefused. ``open_engine`` is given the protocol that ALPN
@@ -71,6 +76,7 @@ class TLSConnection:
 
     __slots__ = (
         "_aborted",
+        "_between_records",
         "_choose_context",
         "_deadline",
         "_grace",
@@ -89,12 +95,9 @@ class TLSConnection:
         "event_queue",
         "failure",
         "ssl_object",
+        "stands_aside",
         "truncated",
     )
-
-    #: Of the engine that is to come, if it comes.
-    http_version = "1.1"
-    can_push = False
 
     def __init__(
         self,
@@ -109,6 +112,7 @@ class TLSConnection:
         self.ssl_object: ssl.SSLObject | None = None
         self.failure: str | None = None
         self.truncated = False
+        self.stands_aside = False
         #: Until it was asked: it may know of us, and in a ring both would wait for the collector.
         self._choose_context: Callable[[ClientHello], ssl.SSLContext] | None = choose_context
         self._open_engine = open_engine
@@ -124,6 +128,8 @@ class TLSConnection:
         #: What is left of a piece of the engine's output that is too large to encrypt at once.
         self._plain: memoryview | None = None
         self._input_ended = False
+        #: Nothing of what was received is left, here or within OpenSSL.
+        self._between_records = False
         self._notified = False
         self._aborted = False
 
@@ -187,11 +193,17 @@ class TLSConnection:
         incoming = self._incoming
         incoming.write(data)
         read = self._read
+        # What was encrypted is no longer than it is now; of a record that began earlier there may be
+        # more. A buffer that need not be large makes this a good deal quicker.
+        size = (len(data) if self._between_records else 0) or _MAX_RECORD
         pieces: list[bytes] = []
         failure = None
         try:
-            while piece := read(_MAX_RECORD):
+            while piece := read(size):
                 if not incoming.pending:
+                    self._between_records = True
+                    if self._outgoing.pending:  # the answer to a key update
+                        self.stands_aside = False
                     if pieces:
                         pieces.append(piece)
                         break
@@ -201,11 +213,13 @@ class TLSConnection:
             else:
                 self._input_ended = True
         except ssl.SSLWantReadError:
-            pass
+            self._between_records = False
         except ssl.SSLZeroReturnError:  # in place of b"" where both sides have ended
             self._input_ended = True
         except ssl.SSLError as error:
             failure = describe(error)
+        if self._outgoing.pending:
+            self.stands_aside = False
         if pieces:
             engine.receive_data(b"".join(pieces), now)
         if failure is not None:
@@ -256,7 +270,7 @@ class TLSConnection:
         self._read = tls.read
         self._write = tls.write
         self._incoming.write(self._hello.received)
-        del self._hello
+        self._hello = ClientHelloReader()  # without what was received
         self._choose_context = None
         self._phase = _HANDSHAKE
 
@@ -274,6 +288,7 @@ class TLSConnection:
         self._deadline = None
         engine = self.engine = self._open_engine(tls.selected_alpn_protocol(), now)
         self.event_queue.append(ProtocolSwitched(engine, layered=True))
+        self.stands_aside = not self._outgoing.pending
         if self._incoming.pending:
             self.receive_data(b"", now)
 
@@ -308,6 +323,7 @@ class TLSConnection:
         if self.engine is not None:
             self.engine.receive_eof(now)  # so that its streams learn of it
             self.engine = self._plain = None
+        self.stands_aside = False
         self._phase = _LINGER
         self._deadline = now + self._linger_timeout
 
@@ -324,41 +340,66 @@ class TLSConnection:
     def data_to_send(self) -> bytes:
         """Take ciphertext of at most about 100 KiB; call until it returns b""."""
         engine = self.engine
+        if engine is None:
+            return self._outgoing.read()
+        data = engine.data_to_send() if self._plain is None else b""
+        if not data or engine.output or engine.output_finished or len(data) > _MAX_RECORD:
+            return self._send_much(engine, data)
+        try:
+            self._write(data)  # by far the most frequent case: one record
+        except ssl.SSLError as error:
+            self._break(error)
+        else:
+            self.stands_aside = True
+        return self._outgoing.read()
+
+    def _send_much(self, engine: ByteConnection, data: bytes) -> bytes:
+        """What is left of a piece, or ``data``, and what else the engine has, record by record; TLS's
+        end if it has nothing more.
+        """
         outgoing = self._outgoing
+        plain = self._plain
         pieces: list[bytes] = []
-        if engine is not None:
-            size = 0
-            plain = self._plain
-            try:
-                while size < _PIECE:
-                    if plain is None:
-                        if not engine.output:
-                            if engine.output_finished and self._owes_notice(engine):
-                                self._notify()
-                            break
-                        data = engine.data_to_send()
-                        if len(data) <= _MAX_RECORD:
-                            self._write(data)
-                            if outgoing.pending < _MAX_RECORD:
-                                continue
-                        else:
-                            plain = memoryview(data)
-                    if plain is not None:
-                        self._write(plain[:_MAX_RECORD])
-                        plain = plain[_MAX_RECORD:] or None
-                    size += outgoing.pending
-                    pieces.append(outgoing.read())
-            except ssl.SSLError as error:
-                self.failure = describe(error)
-                self.engine = plain = None
-                self._aborted = True
-                self._close()
+        size = 0
+        try:
+            while size < _PIECE:
+                if plain is None:
+                    data = data or (engine.data_to_send() if engine.output else b"")
+                    if not data:
+                        if engine.output_finished and self._owes_notice(engine):
+                            self._notify()
+                        break
+                    if len(data) <= _MAX_RECORD:
+                        self._write(data)
+                        data = b""
+                        if outgoing.pending < _MAX_RECORD:
+                            continue
+                    else:
+                        plain = memoryview(data)
+                        data = b""
+                if plain is not None:
+                    self._write(plain[:_MAX_RECORD])
+                    plain = plain[_MAX_RECORD:] or None
+                size += outgoing.pending
+                pieces.append(outgoing.read())
+        except ssl.SSLError as error:
+            self._break(error)
+        else:
             self._plain = plain
+            self.stands_aside = plain is None
         if not pieces:
             return outgoing.read()
         if outgoing.pending:
             pieces.append(outgoing.read())
         return b"".join(pieces)
+
+    def _break(self, error: ssl.SSLError) -> None:
+        """OpenSSL cannot write: there is no way to go on, or to tell the peer."""
+        self.failure = describe(error)
+        self.engine = self._plain = None
+        self.stands_aside = False
+        self._aborted = True
+        self._close()
 
     def _owes_notice(self, engine: ByteConnection) -> bool:
         return not (self._notified or engine.aborted)
@@ -406,18 +447,6 @@ class TLSConnection:
                 self._grace = grace
             else:
                 self._close()  # nothing has been asked
-
-    def buffered(self, stream_id: int) -> int:
-        return 0
-
-    def release(self, stream_id: int) -> None:
-        """There are no streams here."""
-
-    def _no_stream(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise LocalProtocolError("commands are the engine's, once there is one")
-
-    send_informational = send_headers = send_response = send_data = send_trailers = _no_stream
-    accept_tunnel = push_stream = acknowledge = reset_stream = _no_stream
 
 
 def describe(error: ssl.SSLError) -> str:

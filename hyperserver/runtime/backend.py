@@ -102,7 +102,7 @@ class Backend(Protocol):
         """Call it when the tasks that are ready now have had their turn."""
 
     def spawn(self, stream: AnyStream, scope: dict[str, Any], at_once: bool) -> None:
-        """Start ``stream.run(scope)`` in its own task and a fresh copy of the context.
+        """Start ``call.run(stream, scope)`` in its own task and a fresh copy of the context.
 
         Unless ``at_once``, not before everything else that is due has had its turn.
         """

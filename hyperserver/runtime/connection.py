@@ -9,7 +9,7 @@ one is in progress is left to the one in progress.
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from hyperserver.asgi.scope import ScopeContext, http_scope, websocket_scope
 from hyperserver.observe.logs import logger
@@ -26,6 +26,7 @@ from hyperserver.protocol.events import (
 )
 from hyperserver.protocol.interface import HIGH_WATER, ByteConnection
 from hyperserver.protocol.websocket.handshake import HandshakeRefused, read_handshake
+from hyperserver.runtime.call import wake
 from hyperserver.runtime.stream import AnyStream, Stream, WebSocketStream
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 
 #: What had better not be a packet of its own, in bytes.
-_SHORT = 4096
+_SHORT: Final = 4096
 
 
 class Connection:
@@ -150,7 +151,7 @@ class Connection:
             self.secure.ended(self.context.client)
         for stream in list(self.streams.values()):
             stream.closed()
-            stream.wake()
+            wake(stream)
         if self.loan is not None:
             self.loan.cancel()
         self.engine.lost()
@@ -218,15 +219,17 @@ class Connection:
             return False
         if self.engine.event_queue:
             self._dispatch_events()
-        wire = self.wire
         transport = self.transport
-        more = wire.output
-        while more and not transport.congested:
+        wire = self.wire
+        told: ByteConnection = self.engine
+        if told is not wire and not wire.stands_aside:
+            told = wire
+        while (told.output or (told.output_finished and wire.output)) and not transport.congested:
             data = wire.data_to_send()
-            more = wire.output
-            if more and len(data) < _SHORT:  # a head, and a body too large to be copied behind it
+            if (
+                told.output and len(data) < _SHORT
+            ):  # a head, and a body too large to be copied behind it
                 body = wire.data_to_send()
-                more = wire.output
                 transport.write_together(data, body)
                 if self._stalled_since is not None:
                     self._written += len(body)
@@ -236,12 +239,15 @@ class Connection:
                 self._written += len(data)
             if self.engine.event_queue:  # a stream has become writable
                 self._dispatch_events()
-                more = wire.output
-        if wire.wants_data is not self._reading:
+                wire = self.wire
+                told = self.engine
+            if told is not wire and not wire.stands_aside:
+                told = wire
+        if told.wants_data is not self._reading:
             self._control_reading()
-        if wire.output_finished:
+        if told.output_finished:
             self._after_output()
-        return not (transport.congested or wire.holds_output)
+        return not (transport.congested or told.holds_output)
 
     def write_ahead(self) -> None:
         """Write what there is, and leave events to who pumps: a reset that is to follow would overtake
@@ -365,7 +371,7 @@ class Connection:
             stream.closed(event.status)
         elif type(stream) is WebSocketStream:  # writable: what had to wait may be sent
             stream.settle()
-        stream.wake()
+        wake(stream)
 
     def _switch(self, event: ProtocolSwitched) -> None:
         while not event.layered and self.wire.output:  # what the finished engine still has to say
@@ -411,7 +417,7 @@ class Connection:
         for websocket in self.websockets.copy():
             websocket.settle()
         for stream in list(self.streams.values()):
-            stream.wake()
+            wake(stream)
         if self.websockets:
             self._flush_contained()
 
@@ -420,7 +426,7 @@ class Connection:
         try:
             for websocket in self.websockets.copy():
                 websocket.shutdown()
-                websocket.wake()
+                wake(websocket)
         except Exception:  # noqa: BLE001
             self.contain()
         self.hurry()
@@ -438,7 +444,7 @@ class Connection:
         for stream in self.streams.values():
             if stream.started_at <= begun_before:
                 stream.input_closed()
-                stream.wake()
+                wake(stream)
 
     def abort(self) -> None:
         self.transport.abort()
@@ -480,7 +486,7 @@ class Connection:
         for stream in self.websockets.copy():
             if (due := stream.next_look) is not None and due <= now:
                 stream.look(now)
-                stream.wake()
+                wake(stream)
                 looked = True
         if looked:
             self.flush()

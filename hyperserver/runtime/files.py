@@ -20,6 +20,7 @@ from anyio import CancelScope, CapacityLimiter, to_thread, wait_writable
 from anyio.lowlevel import RunVar
 
 from hyperserver.errors import ClientDisconnected, LocalProtocolError
+from hyperserver.runtime.call import wait, wait_for_room, wake
 
 if TYPE_CHECKING:
     from hyperserver.asgi.files import FilePart
@@ -260,7 +261,7 @@ async def send_file(stream: Stream, part: FilePart, message: Message) -> None:
     """
     if part.begun:
         while stream.sends_file:
-            await stream.wait()
+            await wait(stream)
         await stream.send(message)
         return
     part.begun = True
@@ -271,7 +272,7 @@ async def send_file(stream: Stream, part: FilePart, message: Message) -> None:
         if data is not None:
             stream.send_small(data)
             if not stream.connection.deliver():
-                await stream.wait_for_room()
+                await wait_for_room(stream)
         else:
             await _send(stream, source)
         source.advance()
@@ -279,7 +280,7 @@ async def send_file(stream: Stream, part: FilePart, message: Message) -> None:
         if source is not None:
             source.descriptors.close()
         stream.leave_file(part)
-        stream.wake()
+        wake(stream)
 
 
 async def _send(stream: Stream, source: _Source) -> None:
@@ -310,7 +311,7 @@ async def _send_through(stream: Stream, source: _Source) -> None:
         data = await source.read()
         stream.file_data(data, last=not source.left)
         if not stream.connection.deliver():
-            await stream.wait_for_room()
+            await wait_for_room(stream)
 
 
 async def _send_around(stream: Stream, source: _Source) -> None:
@@ -327,7 +328,7 @@ async def _send_around(stream: Stream, source: _Source) -> None:
     try:
         connection.flush()
         while (transport.congested or connection.wire.output) and stream.sends_file:
-            await stream.wait()
+            await wait(stream)
         if stream.sends_file:
             with CancelScope() as connection.loan:
                 await _copy(stream, source, source.descriptors.add(transport.lend()))

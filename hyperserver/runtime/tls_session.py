@@ -47,7 +47,16 @@ class TLSSession:
     §15.5.20); ``site`` answers what is the listener's own.
     """
 
-    __slots__ = ("_contexts", "_extension", "_host", "_schemes", "_several", "_site", "wire")
+    __slots__ = (
+        "_chain",
+        "_contexts",
+        "_extension",
+        "_host",
+        "_schemes",
+        "_several",
+        "_site",
+        "wire",
+    )
 
     def __init__(self, contexts: TLSContexts, several_policies: bool, site: Site | None) -> None:
         self.wire: TLSConnection | None = None
@@ -57,6 +66,7 @@ class TLSSession:
         self._host: Host | None = None
         self._schemes: list[int] = []
         self._extension: dict[str, Any] | None = None
+        self._chain: list[str] = []
 
     def choose(self, hello: ClientHello) -> ssl.SSLContext:
         """For the handshake. Raises HandshakeRefused."""
@@ -92,9 +102,8 @@ class TLSSession:
         """The value of the ``tls`` extension (ASGI TLS 0.2), new for each scope."""
         if self._extension is None:
             self._extension = self._describe()
-        extension = self._extension.copy()
-        extension["client_cert_chain"] = extension["client_cert_chain"].copy()
-        return extension
+            self._chain = self._extension["client_cert_chain"]
+        return {**self._extension, "client_cert_chain": [*self._chain]}
 
     def _describe(self) -> dict[str, Any]:
         assert self.wire is not None

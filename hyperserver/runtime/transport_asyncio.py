@@ -22,6 +22,7 @@ from hyperserver.runtime.backend import (
     kind_of,
     reset_on_close,
 )
+from hyperserver.runtime.call import run
 
 if TYPE_CHECKING:
     from hyperserver.runtime.acceptor import Acceptor
@@ -326,7 +327,7 @@ class AsyncioBackend:
         def spawn(self, stream: AnyStream, scope: dict[str, Any], at_once: bool) -> None:
             """Eagerly: most applications answer in their first step, in this very loop turn."""
             stream.task = asyncio.Task(
-                stream.run(scope),
+                run(stream, scope),
                 loop=self.loop,
                 context=self.context.copy(),
                 eager_start=at_once,
@@ -336,7 +337,7 @@ class AsyncioBackend:
 
         def spawn(self, stream: AnyStream, scope: dict[str, Any], at_once: bool) -> None:
             stream.task = asyncio.Task(
-                stream.run(scope), loop=self.loop, context=self.context.copy()
+                run(stream, scope), loop=self.loop, context=self.context.copy()
             )
 
     @asynccontextmanager

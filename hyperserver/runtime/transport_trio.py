@@ -39,6 +39,7 @@ from hyperserver.runtime.backend import (
     reset_on_close,
     tune,
 )
+from hyperserver.runtime.call import run
 
 if TYPE_CHECKING:
     from hyperserver.runtime.acceptor import Acceptor
@@ -508,7 +509,7 @@ class TrioBackend:
         return TrioSignal()
 
     def spawn(self, stream: AnyStream, scope: dict[str, Any], at_once: bool) -> None:
-        self.readiness.run_application(stream.run(scope))
+        self.readiness.run_application(run(stream, scope))
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)

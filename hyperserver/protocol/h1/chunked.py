@@ -7,6 +7,7 @@ smuggled: sizes are 1 to 16 hex digits, extensions follow the grammar, every lin
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from hyperserver.errors import RemoteProtocolError
 from hyperserver.protocol.events import Headers
@@ -20,9 +21,9 @@ _CHUNK_LINE = re.compile(
     rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"))?)*'
 )
 #: A chunk-size line may be this long, its CRLF not counted.
-_MAX_LINE = 1024
+_MAX_LINE: Final = 1024
 #: Bytes of extensions tolerated in one body; nobody uses them, so more is an attack.
-_MAX_EXTENSIONS = 16_384
+_MAX_EXTENSIONS: Final = 16_384
 
 
 class ChunkedDecoder:

@@ -22,6 +22,7 @@ What leaves, and how the end of a body is marked, is ``output``'s; deadlines are
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from hyperserver.errors import LocalProtocolError, RemoteProtocolError
 from hyperserver.protocol.events import (
@@ -39,7 +40,6 @@ from hyperserver.protocol.events import (
 from hyperserver.protocol.fields import ResponseFields, response_fields
 from hyperserver.protocol.h1 import upgrade, wire
 from hyperserver.protocol.h1.chunked import ChunkedDecoder
-from hyperserver.protocol.h1.clock import Clock
 from hyperserver.protocol.h1.head import Head, SplitFields
 from hyperserver.protocol.h1.head_reader import HeadReader
 from hyperserver.protocol.h1.output import LARGE, Output
@@ -55,15 +55,22 @@ from hyperserver.protocol.interface import (
 )
 
 # phases
-_HEAD, _BODY, _WAIT, _TUNNEL, _LINGER, _CLOSED = range(6)
+_HEAD: Final = 0
+_BODY: Final = 1
+_WAIT: Final = 2
+_TUNNEL: Final = 3
+_LINGER: Final = 4
+_CLOSED: Final = 5
 # the response
-_NOT_STARTED, _SENDING, _DONE = range(3)
+_NOT_STARTED: Final = 0
+_SENDING: Final = 1
+_DONE: Final = 2
 
 #: A request body that the application left unread is drained up to this size.
-_MAX_DISCARD = 262_144
+_MAX_DISCARD: Final = 262_144
 
 
-class HTTP1Connection(Output, Clock):
+class HTTP1Connection(Output):
     """The HTTP/1 engine, given a library's way to split field sections.
 
     ``make_splitter`` is called for each connection and after requests with a body.
@@ -75,7 +82,6 @@ class HTTP1Connection(Output, Clock):
         "_body",
         "_buffer",
         "_continue_due",
-        "_deadline",
         "_defaults",
         "_discarded",
         "_eof",
@@ -86,7 +92,6 @@ class HTTP1Connection(Output, Clock):
         "_keep_alive",
         "_limits",
         "_method",
-        "_pending",
         "_phase",
         "_received",
         "_response",
@@ -104,6 +109,7 @@ class HTTP1Connection(Output, Clock):
         "output_finished",
         "wants_data",
     )
+    stands_aside = False  # it is no layer
 
     def __init__(
         self,
@@ -114,7 +120,7 @@ class HTTP1Connection(Output, Clock):
         now: float,
         successor: Successor | None = None,
     ) -> None:
-        Output.__init__(self)
+        Output.__init__(self, now + limits.request_head_timeout)
         self.http_version = "1.1"
         self.can_push = False
         self.wants_data = True
@@ -134,8 +140,6 @@ class HTTP1Connection(Output, Clock):
         self._stream_id = 1
         self._grace: float | None = None  # once draining, how long a request is waited for
         self._eof = False
-        self._deadline = now + limits.request_head_timeout
-        self._pending = None
         # the request
         self._method = ""
         self._http10 = False
@@ -454,7 +458,16 @@ class HTTP1Connection(Output, Clock):
             self.output.append(data)
             self._output_size += len(data)
             self._response = _DONE
-            self._next_stream()
+            if self._buffer:
+                self._next_stream()
+                return
+            # what _next_stream would do, where nobody is about to leave
+            self._stream_id += 2
+            self._phase = _HEAD
+            self._heads.line = None
+            self._deadline = 0.0
+            self._pending = self._limits.keep_alive_timeout
+            self.wants_data = True
             return
         data = self._begin_response(stream_id, status, headers)
         if self._framing == BY_LENGTH and len(body) < LARGE:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from hyperserver.errors import RemoteProtocolError
 from hyperserver.protocol import fields
@@ -32,7 +33,7 @@ _VISIBLE = bytes([9, *range(0x20, 0x7F), *range(0x80, 0x100)])
 _MINOR_VERSIONS = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
 _VERSION = re.compile(rb"HTTP/(\d)\.(\d)")
 #: Room in a request line for what is not its target: a method and a version.
-_MAX_METHOD = 256
+_MAX_METHOD: Final = 256
 
 
 @dataclass(slots=True)
@@ -60,9 +61,9 @@ class Head:
 
 #: Clients ask for the same things again and again: short lines that were valid.
 known_lines: dict[bytes, RequestLine] = {}
-_MAX_KNOWN_LINES = 1024
+_MAX_KNOWN_LINES: Final = 1024
 #: Shorter than any limit that can be configured, so that no limit is missed.
-_MAX_KNOWN_LINE = 256
+_MAX_KNOWN_LINE: Final = 256
 
 
 def check_block(block: bytes | bytearray) -> None:

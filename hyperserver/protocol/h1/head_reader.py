@@ -8,6 +8,7 @@ must not depend on the cut: a fault in the request line answers before one in th
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from hyperserver.errors import RemoteProtocolError
 from hyperserver.protocol.events import Headers
@@ -24,11 +25,11 @@ from hyperserver.protocol.h1.head import (
 from hyperserver.protocol.interface import Limits
 
 #: Empty lines tolerated before a request line (RFC 9112 §2.2), in bytes.
-_MAX_LEADING_CRLF = 8
+_MAX_LEADING_CRLF: Final = 8
 #: A field section up to this size is remembered until the connection is idle. Clients that keep a
 #: connection repeat themselves from request to request, which is what HPACK lives on in HTTP/2:
 #: comparing a section with the one before costs a twentieth of reading it again.
-_MAX_KNOWN_SECTION = 2048
+_MAX_KNOWN_SECTION: Final = 2048
 
 
 class HeadReader:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from hyperserver.protocol.events import Headers
 from hyperserver.protocol.h1 import wire
+from hyperserver.protocol.h1.clock import Clock
 from hyperserver.protocol.h1.wire import BY_CHUNKS, BY_NOTHING
 
 #: From here on a piece is handed out by itself instead of being copied together with others.
-LARGE = 65_536
+LARGE: Final = 65_536
 
 
-class Output:
+class Output(Clock):
     """A queue of pieces. What is small leaves in one write, what is large by itself."""
 
     __slots__ = ("_ended", "_framing", "_output_size", "output")
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: float | None) -> None:
+        Clock.__init__(self, deadline)
         self.output: list[bytes] = []
         self._output_size = 0
         #: Streams whose responses have ended, but wait here; applications may wait until they leave.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Final
 
 from hyperserver.protocol.events import Headers
 from hyperserver.protocol.fields import (
@@ -29,9 +30,12 @@ CONTENT_LINES = {
 _REPLACED = CONNECTION_SPECIFIC - {b"upgrade"}
 
 #: How the end of a response body is marked (RFC 9112 §6.3).
-BY_NOTHING, BY_LENGTH, BY_CHUNKS, BY_CLOSE = range(4)
+BY_NOTHING: Final = 0
+BY_LENGTH: Final = 1
+BY_CHUNKS: Final = 2
+BY_CLOSE: Final = 3
 
-LAST_CHUNK = b"0\r\n\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
 def status_line(status: int) -> bytes:

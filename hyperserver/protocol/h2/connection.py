@@ -81,6 +81,7 @@ class HTTP2Connection:
         "wants_data",
     )
     http_version = "2"
+    stands_aside = False  # it is no layer
 
     def __init__(
         self,

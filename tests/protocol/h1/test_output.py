@@ -11,7 +11,7 @@ def taken(output: Output) -> list[bytes]:
 
 
 def queue(*pieces: bytes) -> Output:
-    output = Output()
+    output = Output(None)
     for piece in pieces:
         output._write(piece)
     return output
@@ -45,7 +45,7 @@ def test_what_is_left_is_known_when_the_hook_is_called() -> None:
         def _large_output_left(self) -> None:
             self.left = self.buffered(1)
 
-    output = Watched()
+    output = Watched(None)
     output._write(bytes(LARGE))
     output._write(b"rest")
     output.data_to_send()

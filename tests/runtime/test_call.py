@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hyperserver.errors import ClientDisconnected
-from hyperserver.runtime.stream import ApplicationCall, is_disconnect
+from hyperserver.runtime import call
 
 App = Callable[..., Coroutine[Any, Any, None]]
 
@@ -22,8 +22,8 @@ class Cancelled(BaseException):
     """What the backend cancels with."""
 
 
-class Call(ApplicationCall):
-    """A call whose client has left, or has not."""
+class Stream:
+    """One whose client has left, or has not."""
 
     def __init__(self, app: App, *, gone: bool) -> None:
         backend = SimpleNamespace(is_cancellation=lambda error: isinstance(error, Cancelled))
@@ -31,7 +31,10 @@ class Call(ApplicationCall):
             worker=SimpleNamespace(app=app, backend=backend), stream_ended=lambda *_: None
         )
         request: Any = SimpleNamespace(method="GET", target=b"/")
-        vars(self).update(connection=connection, request=request, gone=gone, signal=None)
+        self.connection = connection
+        self.request = request
+        self.gone = gone
+        self.signal = None
 
     async def receive(self) -> dict[str, Any]:
         return {}
@@ -45,9 +48,9 @@ class Call(ApplicationCall):
 
 def run(app: App, *, gone: bool = True) -> None:
     """Nothing here waits, so nothing is needed that could."""
-    call: Any = Call(app, gone=gone)
+    stream: Any = Stream(app, gone=gone)
     with pytest.raises(StopIteration):
-        call.run({}).send(None)
+        call.run(stream, {}).send(None)
 
 
 class Translated(Exception):
@@ -151,7 +154,7 @@ def test_a_failure_is_one_though_the_client_is_lost(
 
 
 def test_an_exception_without_a_traceback() -> None:
-    assert not is_disconnect(Translated())
+    assert not call.is_disconnect(Translated())
 
 
 def test_what_an_application_held_goes_with_its_call() -> None:
