@@ -74,7 +74,7 @@ bench-docs: .venv/.bench
 	@$(BIN)/python -m benchmarks.docs $(ARGS)
 
 clean:
-	@rm -rf hyperserver/protocol/h2/*.so
+	@rm -rf hyperserver/*/*.so hyperserver/*/*/*.so hyperserver__mypyc*.so
 	@rm -rf .venv build dist *.egg-info benchmarks/.venv benchmarks/results
 	@rm -rf tests/autobahn/.venv tests/autobahn/reports tests/frameworks/.venv
 	@rm -rf .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

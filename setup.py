@@ -1,9 +1,15 @@
-"""Builds the optional extension over libnghttp2; all else is in pyproject.toml.
+"""Builds what is optional, and compiled; all else is in pyproject.toml.
 
-It is built where Cython, a C compiler and the headers of Python and of libnghttp2 are
-(``apt-get install gcc python3-dev libnghttp2-dev``; Cython comes by itself). Elsewhere one line says
-what is missing, and the server speaks HTTP/2 by the h2 library.
-``HYPERSERVER_EXTENSIONS=0`` leaves it out, ``=1`` makes a build without it fail (for wheels).
+The extension over libnghttp2 is built where Cython, a C compiler and the headers of Python and of
+libnghttp2 are (``apt-get install gcc python3-dev libnghttp2-dev``; Cython comes by itself). Elsewhere
+one line says what is missing, and the server speaks HTTP/2 by the h2 library.
+
+The modules that every request passes through (``COMPILED``) are compiled as they are by mypyc, which
+takes a minute. Their sources stay beside them: where they cannot be compiled, they are what runs. An
+editable installation is for those who change them, and has them as they are.
+
+``HYPERSERVER_EXTENSIONS=0`` leaves out both, ``=1`` makes a build without them fail (for wheels),
+``=all`` also, and compiles for an editable installation as well (for tests).
 """
 
 from __future__ import annotations
@@ -20,6 +26,27 @@ from setuptools.command.build_ext import build_ext
 
 NAME = "hyperserver.protocol.h2._nghttp2"
 SOURCE = "hyperserver/protocol/h2/_nghttp2.pyx"
+#: What every request passes through, and nothing that awaits (see docs/architecture.md).
+COMPILED = [
+    "hyperserver/asgi/files.py",
+    "hyperserver/asgi/http.py",
+    "hyperserver/asgi/scope.py",
+    "hyperserver/asgi/websocket.py",
+    "hyperserver/protocol/events.py",
+    "hyperserver/protocol/h1/chunked.py",
+    "hyperserver/protocol/h1/clock.py",
+    "hyperserver/protocol/h1/connection.py",
+    "hyperserver/protocol/h1/head.py",
+    "hyperserver/protocol/h1/head_reader.py",
+    "hyperserver/protocol/h1/output.py",
+    "hyperserver/protocol/h1/sized.py",
+    "hyperserver/protocol/h1/wire.py",
+    "hyperserver/protocol/interface.py",
+    "hyperserver/protocol/layer.py",
+    "hyperserver/protocol/tls.py",
+    "hyperserver/runtime/connection.py",
+    "hyperserver/runtime/stream.py",
+]
 WANTED = os.environ.get("HYPERSERVER_EXTENSIONS", "")
 OLDEST = 0x013400
 #: What has to pass the preprocessor, and what is missing where it does not.
@@ -38,6 +65,11 @@ NEWER = {
 }
 
 
+ENGINE = "the nghttp2 engine"
+RINGS = "compiled modules"
+_INSTEAD = {ENGINE: "HTTP/2 by h2", RINGS: "HTTP/1.1 from source"}
+
+
 class CannotBuildError(Exception):
     """In words for whoever installs."""
 
@@ -53,36 +85,66 @@ def pkg_config(what: str) -> list[str]:
     return shlex.split(said.stdout)
 
 
-def go_without(reason: str) -> None:
-    if WANTED == "1":
-        sys.exit(f"error: the nghttp2 engine cannot be built: {reason}")
-    print(f"warning: HTTP/2 by h2, without the nghttp2 engine: {reason}", file=sys.stderr)
+def go_without(what: str, reason: str) -> None:
+    if WANTED in {"1", "all"}:
+        sys.exit(f"error: {what} cannot be built: {reason}")
+    print(f"warning: {_INSTEAD[what]}, without {what}: {reason}", file=sys.stderr)
 
 
 class BuildOptional(build_ext):
-    """Builds the extension if that is possible, and says so in one line if it is not."""
+    """Builds what is possible, and says in one line what is not."""
 
     def run(self) -> None:
-        try:
-            super().run()
-        except Exception as error:  # noqa: BLE001 - whatever a compiler may raise
-            self._drop(error)
+        self._failed: set[str] = set()
+        if WANTED == "all" or not (self.inplace or self.editable_mode):
+            self._add_compiled()
+        super().run()
 
     def build_extension(self, ext: Extension) -> None:
+        what = ENGINE if ext.name == NAME else RINGS
+        if what in self._failed:  # of the compiled modules, all or none
+            return
         try:
-            self._look_around(ext)
-            ext.sources = self._translated(ext)
+            if what == ENGINE:
+                self._look_around(ext)
+                ext.sources = self._translated(ext)
             super().build_extension(ext)
         except Exception as error:  # noqa: BLE001 - Cython's and a compiler's are of many classes
-            self._drop(error)
+            self._drop(what, error)
 
-    def _drop(self, error: Exception) -> None:
-        self.extensions = []
+    def _drop(self, what: str, error: Exception) -> None:
+        self._failed.add(what)
+        failed = [ext for ext in self.extensions if (ext.name == NAME) == (what == ENGINE)]
+        for ext in failed:
+            Path(self.get_ext_fullpath(ext.name)).unlink(missing_ok=True)
+        self.extensions = [ext for ext in self.extensions if ext not in failed]
         go_without(
+            what,
             str(error)
             if isinstance(error, CannotBuildError)
-            else "it does not compile; the lines above tell why"
+            else "it does not compile; the lines above tell why",
         )
+
+    def _add_compiled(self) -> None:
+        try:
+            from mypyc.build import mypycify
+        except ImportError:
+            go_without(RINGS, "there is no mypy (pip install mypy)")
+            return
+        try:
+            made = mypycify(
+                # What else is installed must not decide what comes out.
+                ["--config-file=", "--ignore-missing-imports", "--no-site-packages", *COMPILED],
+                opt_level="2",
+                target_dir="build/mypyc",
+                group_name="hyperserver",
+            )
+        except (Exception, SystemExit):  # noqa: BLE001 - it leaves by itself on what it cannot take
+            go_without(RINGS, "mypyc does not take them; the lines above tell why")
+            return
+        self.distribution.ext_modules = [*self.extensions, *made]
+        self.reinitialize_command(self)
+        self.ensure_finalized()
 
     def _look_around(self, ext: Extension) -> None:
         """Raises CannotBuildError."""

@@ -49,7 +49,8 @@ make bench-check                              # the pure rings, compared with th
 All scenarios take about two hours with three rounds, and half an hour with `--quick`. `--minutes` bounds
 that: rounds that do not fit are left out, and scenarios that did not begin wait for `--resume`. The
 benchmarks need `wrk`, `h2load` and `openssl` (`apt-get install wrk nghttp2-client openssl`), two cores and a
-quiet machine. The other servers are installed into `benchmarks/.venv`. The Python that is measured is
+quiet machine. The other servers are installed into `benchmarks/.venv`, and so is hyperserver, as `pip
+install .` does it; `--source` measures it as it is instead, without what is compiled. The Python that is measured is
 the one that `.venv` was made with: `make clean bench PYTHON=python3.13`. `--quick` and `--only` keep
 their results apart, so that they replace none of a whole run.
 """

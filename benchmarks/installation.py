@@ -1,11 +1,13 @@
 """Where contenders run, and which versions they have.
 
-Peers live in a virtual environment of their own, ``benchmarks/.venv``, one for each Python that runs
-a benchmark. A peer that cannot be installed stays in the table, with the reason.
+Peers live in a virtual environment of their own, and so does hyperserver: installed as its users
+have it, with what is compiled. Both are in ``benchmarks/.venv``, for each Python that runs a benchmark. A
+peer that cannot be installed stays in the table, with the reason.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -14,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import hyperserver
-from benchmarks.contender import HERE, Contender
+from benchmarks.contender import HERE, ROOT, Contender
+from benchmarks.load import LoadError
 
 #: What the applications need that are not plain ASGI.
 _FRAMEWORKS = ("starlette", "fastapi")
@@ -60,8 +63,10 @@ class Installed:
         return ", ".join(f"{name} {known.get(name, '?')}" for name in contender.packages)
 
 
-def install(contenders: list[Contender], peers_python: str | None) -> Installed:
-    """Make sure that all peers among ``contenders`` can be started, as far as possible."""
+def install(contenders: list[Contender], peers_python: str | None, source: bool) -> Installed:
+    """Make sure that all peers among ``contenders`` can be started, as far as possible; ourselves
+    also, from the ``source`` as it is or installed. Raises LoadError where that fails.
+    """
     packages = {name for contender in contenders for name in contender.packages}
     packages.update(_FRAMEWORKS)
     errors: dict[str, str] = {}
@@ -69,15 +74,38 @@ def install(contenders: list[Contender], peers_python: str | None) -> Installed:
     python = peers_python or str(HERE / ".venv" / _tag() / "bin/python")
     if peers and peers_python is None:
         errors = _install_peers(python, peers)
-    known = {sys.executable: versions(sys.executable, packages)}
+    ours = sys.executable if source else _install_ours()
+    known = {ours: versions(ours, packages)}
     if Path(python).exists():
         known[python] = versions(python, packages)
-    return Installed(sys.executable, python, {python: {}, **known}, errors)
+    return Installed(ours, python, {python: {}, **known}, errors)
 
 
 def _tag() -> str:
     """The Python that is measured: an environment is of no use to another."""
     return sys.implementation.cache_tag or sys.implementation.name
+
+
+def _install_ours() -> str:
+    """The Python of an environment that has what is in this folder now."""
+    folder = HERE / ".venv" / f"{_tag()}-hyperserver"
+    python = str(folder / "bin/python")
+    mark = folder / "installed"
+    digest = hashlib.sha256()
+    for path in sorted(
+        (*ROOT.glob("hyperserver/**/*"), ROOT / "pyproject.toml", ROOT / "setup.py")
+    ):
+        if path.suffix in {".py", ".pyx", ".pxi", ".pxd", ".toml"}:
+            digest.update(path.read_bytes())
+    if not mark.exists() or mark.read_text(encoding="ascii") != digest.hexdigest():
+        print("installing hyperserver, compiled, into benchmarks/.venv", file=sys.stderr)
+        failed = _run([sys.executable, "-m", "venv", "--clear", str(folder)]) or _run(
+            [python, *_PIP, f"{ROOT}[websockets]", *_FRAMEWORKS]
+        )
+        if failed:
+            raise LoadError(f"hyperserver cannot be installed: {failed}")
+        mark.write_text(digest.hexdigest(), encoding="ascii")
+    return python
 
 
 def _install_peers(python: str, peers: list[Contender]) -> dict[str, str]:

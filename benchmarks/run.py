@@ -62,6 +62,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="in place of benchmarks/results, or quick/ and some/ in it for --quick and --only",
     )
     parser.add_argument(
+        "--source",
+        action="store_true",
+        help="measure hyperserver from its source as it is, instead of an installation of it",
+    )
+    parser.add_argument(
         "--peers-python",
         metavar="PATH",
         help="a Python that has the other servers, instead of benchmarks/.venv",
@@ -199,13 +204,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not scenarios:
         print("there are results of all these scenarios already", file=sys.stderr)
         return 0
+    everyone = [one for scenario in scenarios for one in chosen(scenario, options.only)]
     try:
         cores = check(scenarios, options)
+        installed = install(everyone, options.peers_python, options.source)
     except LoadError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    everyone = [one for scenario in scenarios for one in chosen(scenario, options.only)]
-    installed = install(everyone, options.peers_python)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # leave no server behind
     os.sched_setaffinity(0, {cores.load})  # whoever asks and counts must not use the server's core
     budget = Budget(options.minutes)

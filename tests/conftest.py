@@ -16,6 +16,7 @@ import pytest
 from hypothesis import settings
 
 from hyperserver.protocol import negotiate
+from tests.compiled import COMPILED
 
 if TYPE_CHECKING:
     import trustme
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 # how long an example takes says as much of the machine as of what is tested
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+
+
+def pytest_report_header() -> str:
+    return f"hyperserver: {'compiled' if COMPILED else 'from source'}"
+
 
 ALPN = ("h2", "http/1.1")
 

@@ -17,7 +17,8 @@ pytest.importorskip("Cython", minversion="3.1", reason="builds the extension")
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = (
-    "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "LICENSE-libnghttp2",
+    "setup.py", "pyproject.toml", "MANIFEST.in", "README.md",
+    "LICENSE", "LICENSE-libnghttp2", "LICENSE-mypyc",
 )  # fmt: skip
 NO_COMPILER = "there is no C compiler (gcc)"
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
@@ -110,3 +111,52 @@ def test_a_source_distribution_has_all_that_a_build_needs(source: Path) -> None:
     with tarfile.open(archive) as tar:
         packed = {name.partition("/")[2] for name in tar.getnames()}
     assert expected - packed == set()
+
+
+def build_with_mypyc(
+    source: Path, mypyc: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Build as for a wheel, with ``mypyc`` as the module ``mypyc.build``."""
+    package = source.parent / "mypyc"
+    package.mkdir(exist_ok=True)
+    (package / "__init__.py").touch()
+    (package / "build.py").write_text(mypyc)
+    found = {"PYTHONPATH": str(source.parent), "CC": "/nonexistent/cc"}
+    return setup(source, "build_ext", "--build-lib=lib", **{**found, **variables})
+
+
+@pytest.mark.parametrize(
+    ("mypyc", "reason"),
+    [
+        ("", "there is no mypy (pip install mypy)"),
+        (
+            "def mypycify(paths, **options):\n    raise SystemExit(1)\n",
+            "mypyc does not take them; the lines above tell why",
+        ),
+        (
+            """
+from setuptools import Extension
+def mypycify(paths, **options):
+    return [Extension('hyperserver__mypyc', ['a.c']), Extension('shim', ['b.c'])]
+""",
+            "it does not compile; the lines above tell why",
+        ),
+    ],
+)
+def test_without_compiled_modules(source: Path, mypyc: str, reason: str) -> None:
+    done = build_with_mypyc(source, mypyc)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("warning: HTTP/1.1 from source, without compiled modules: ") == 1
+    assert f"without compiled modules: {reason}\n" in done.stderr
+    assert not list(source.rglob("*.so"))
+    done = build_with_mypyc(source, mypyc, HYPERSERVER_EXTENSIONS="1")
+    assert done.returncode != 0
+
+
+def test_an_editable_installation_is_not_compiled(source: Path) -> None:
+    """Who changes a module wants to see the change."""
+    package = source.parent / "mypyc"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise SystemExit('called')")
+    done = setup(source, "build_ext", "--inplace", PYTHONPATH=str(source.parent))
+    assert (done.returncode, "called" in done.stderr) == (0, False), done.stderr

@@ -1,4 +1,6 @@
-"""What cibuildwheel asks of every wheel: that libnghttp2 and its licence are in it, and in use."""
+"""What cibuildwheel asks of every wheel: that it is compiled, that libnghttp2 is in it and in use, and the
+licences of both.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from importlib.metadata import files
 from pathlib import Path
 
 from hyperserver.protocol.negotiate import choose_engines
+from hyperserver.runtime import connection
 
 _SCRIPT = Path(__file__).with_name("nghttp2")
 
@@ -18,8 +21,11 @@ def main() -> None:
     if f"HTTP/2 by nghttp2 {version}," not in engines:
         sys.exit(f"error: not libnghttp2 {version}: {engines}")
     installed = files("hyperserver") or []
-    if not any(file.name == "LICENSE-libnghttp2" for file in installed):
-        sys.exit("error: libnghttp2's licence is missing")
+    for licence in ("LICENSE-libnghttp2", "LICENSE-mypyc"):
+        if not any(file.name == licence for file in installed):
+            sys.exit(f"error: {licence} is missing")
+    if connection.__file__.endswith(".py"):
+        sys.exit("error: nothing is compiled")
     bundled = [
         file.locate() for file in installed if re.match(r"libnghttp2\b.*\.(so|dylib)", file.name)
     ]

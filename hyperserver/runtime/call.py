@@ -1,39 +1,54 @@
-"""Running the application for one stream, to a clean end, and waiting in its place.
+"""Running the application for one stream, to a clean end; its ``receive`` and its ``send``.
 
-A stream decides what is to be said; here is what it takes to wait. Both conditions ("there is a
-message", "there is room to write") are examined anew after every wake-up, so one signal serves both.
+A stream decides what is to be said, and ``waiting`` is what it takes to wait for that. All that awaits is here, and is never compiled (see docs/architecture.md): what an application is
+handed, and what its tasks are made of, are Python's own coroutines.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from types import FrameType, MethodType
+from typing import TYPE_CHECKING, Any, cast
 
 from hyperserver.errors import ClientDisconnected
 from hyperserver.observe.logs import logger
+from hyperserver.runtime.files import send_file
+from hyperserver.runtime.stream import SENDS_AT_ONCE
+from hyperserver.runtime.waiting import wait, wait_for_room
 
 if TYPE_CHECKING:
-    from hyperserver.runtime.stream import AnyStream
+    from hyperserver.asgi.files import FilePart
+    from hyperserver.asgi.types import Message
+    from hyperserver.runtime.stream import AnyStream, Stream
 
 
-async def wait_for_room(stream: AnyStream) -> None:
-    connection = stream.connection
-    while connection.must_wait(stream.stream_id) and not stream.gone:
+async def receive(stream: AnyStream) -> dict[str, Any]:
+    """ASGI ``receive``. A message that is ready is returned without a checkpoint."""
+    while (message := stream.poll()) is None:
         await wait(stream)
+    return message
 
 
-async def wait(stream: AnyStream) -> None:
-    """Until ``wake``."""
-    if stream.signal is None:
-        stream.signal = stream.connection.worker.backend.make_signal()
-    await stream.signal.wait()
+async def send(stream: AnyStream, message: Message) -> None:
+    """ASGI ``send``: waits while the client takes less than the application gives."""
+    rest = stream.pass_on(message)
+    if rest is True:
+        await wait_for_room(stream)
+        if stream.sends >= SENDS_AT_ONCE:
+            stream.sends = 0
+            await stream.connection.worker.backend.give_way()
+    elif rest is not False:
+        await _send_file(cast("Stream", stream), rest, message)
 
 
-def wake(stream: AnyStream) -> None:
-    """Something that the application may be waiting for has changed."""
-    if stream.signal is not None:
-        stream.signal.notify()
+async def _send_file(stream: Stream, part: FilePart, message: Message) -> None:
+    """Send it; where somebody does already, what ``message`` says comes once that is over."""
+    if part.begun:
+        while stream.sends_file:
+            await wait(stream)
+        await send(stream, message)
+    else:
+        await send_file(stream, part)
 
 
 async def run(stream: AnyStream, scope: dict[str, Any]) -> None:
@@ -46,7 +61,7 @@ async def run(stream: AnyStream, scope: dict[str, Any]) -> None:
     app = connection.worker.app
     failure: BaseException | None = None
     try:
-        returned: object = await app(scope, stream.receive, stream.send)  # type: ignore[func-returns-value]
+        returned: object = await app(scope, MethodType(receive, stream), MethodType(send, stream))  # type: ignore[func-returns-value]
         if returned is not None:
             connection.worker.mention_return(returned)
     except BaseException as error:  # noqa: BLE001 - SystemExit must not end the server either

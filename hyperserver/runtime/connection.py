@@ -26,8 +26,8 @@ from hyperserver.protocol.events import (
 )
 from hyperserver.protocol.interface import HIGH_WATER, ByteConnection
 from hyperserver.protocol.websocket.handshake import HandshakeRefused, read_handshake
-from hyperserver.runtime.call import wake
 from hyperserver.runtime.stream import AnyStream, Stream, WebSocketStream
+from hyperserver.runtime.waiting import wake
 
 if TYPE_CHECKING:
     from anyio import CancelScope

@@ -20,11 +20,10 @@ from anyio import CancelScope, CapacityLimiter, to_thread, wait_writable
 from anyio.lowlevel import RunVar
 
 from hyperserver.errors import ClientDisconnected, LocalProtocolError
-from hyperserver.runtime.call import wait, wait_for_room, wake
+from hyperserver.runtime.waiting import wait, wait_for_room, wake
 
 if TYPE_CHECKING:
     from hyperserver.asgi.files import FilePart
-    from hyperserver.asgi.types import Message
     from hyperserver.protocol.interface import DirectConnection
     from hyperserver.runtime.stream import Stream
 
@@ -252,18 +251,12 @@ def _read_and_write(out: int, number: int, offset: int, n: int) -> int:
         raise ClientDisconnected from error
 
 
-async def send_file(stream: Stream, part: FilePart, message: Message) -> None:
-    """Send the file that ``message`` asked for; or, if somebody does already, what ``message`` says
-    once that is over.
+async def send_file(stream: Stream, part: FilePart) -> None:
+    """Send the file that a message has asked for.
 
     Raises LocalProtocolError where the file cannot be sent, or not as it was promised: then the
     stream is reset, unless nothing has been sent, and all is as it was before the message.
     """
-    if part.begun:
-        while stream.sends_file:
-            await wait(stream)
-        await stream.send(message)
-        return
     part.begun = True
     source: _Source | None = None
     try:

@@ -1,7 +1,7 @@
-"""What an application holds of one stream: its ``receive`` and its ``send``.
+"""The streams of a connection: cycles that know what their messages make the connection do.
 
-Each is a cycle that can wait. It is one by inheritance, as a second object would cost each request
-more than all that is added here.
+They are cycles by inheritance, as second objects would cost each request more than all that is added
+here. Nothing here waits: that is ``call``'s.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from hyperserver.asgi.http import BODY, COMPLETE, may_push
 from hyperserver.asgi.websocket import WebSocketCycle
 from hyperserver.protocol.interface import HIGH_WATER
 from hyperserver.runtime.backend import Signal
-from hyperserver.runtime.call import wait, wait_for_room, wake
-from hyperserver.runtime.files import send_file
+from hyperserver.runtime.waiting import wake
 
 if TYPE_CHECKING:
+    from hyperserver.asgi.files import FilePart
     from hyperserver.asgi.types import Message
     from hyperserver.protocol.events import RequestReceived
     from hyperserver.protocol.websocket.handshake import Handshake
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 #: Messages that an application may send without giving others a turn: where the client takes all
 #: there is, or a HEAD is answered with a long body, nothing else would make it wait.
-_SENDS_AT_ONCE: Final = 32
+SENDS_AT_ONCE: Final = 32
 
 
 #: Of both kinds of streams, beside those of their cycles.
-_SLOTS = ("_sends", "signal", "connection", "started_at", "task")
+_SLOTS = ("sends", "signal", "connection", "started_at", "task")
 
 
 class Stream(FileCycle):
@@ -42,7 +42,7 @@ class Stream(FileCycle):
         self.connection = connection
         self.started_at = started_at
         self.signal: Signal | None = None
-        self._sends = 0
+        self.sends = 0
         #: What the backend runs the application as; the worker holds it by holding the stream.
         self.task: object = None
 
@@ -54,43 +54,41 @@ class Stream(FileCycle):
     def has_zero_copy(self) -> bool:
         return self.connection.context.zero_copy and self.request.http_version != "2"
 
-    async def receive(self) -> dict[str, Any]:
-        """ASGI ``receive``. A message that is ready is returned without a checkpoint."""
+    def poll(self) -> dict[str, Any] | None:
+        """The next message for the application, or None if that has to ``wait``."""
         message = self.next_message()
         if message is None:
             self.connection.flush()  # a 100 (Continue) may be due
             # A signal has no memory, and flushing may have been what brought the message.
-            while (message := self.next_message()) is None:
-                await wait(self)
-        if message.get("body"):
+            message = self.next_message()
+        if message is not None and message.get("body"):
             self.connection.flush()  # credit may have to be returned, reading resumed
         return message
 
-    async def send(self, message: Message) -> None:
-        """ASGI ``send``: waits while the client takes less than the application gives."""
+    def pass_on(self, message: Message) -> bool | FilePart:
+        """Take a message and see to it that it leaves; true if the application has to wait for that,
+        or to give others a turn. A file is for the caller to send.
+        """
         taken = self.take(message)
-        if taken is True:
-            if self.signal is not None and self.complete:
-                self.signal.notify()  # another task may wait for what comes now: a disconnect
-            connection = self.connection
-            if self._state == BODY:
-                delivered = connection.deliver_part(self.stream_id)
-            else:
-                delivered = connection.deliver()
-                if (
-                    self._state == COMPLETE
-                    and self.bytes_sent < HIGH_WATER
-                    and (delivered or not connection.transport.congested)
-                ):
-                    return  # by far the most frequent case
-            if not delivered and connection.must_wait(self.stream_id):
-                await wait_for_room(self)
-            self._sends += 1
-            if self._sends == _SENDS_AT_ONCE:
-                self._sends = 0
-                await connection.worker.backend.give_way()
-        elif taken is not False:
-            await send_file(self, taken, message)
+        if taken is not True:
+            return taken
+        if self.signal is not None and self.complete:
+            self.signal.notify()  # another task may wait for what comes now: a disconnect
+        connection = self.connection
+        if self._state == BODY:
+            delivered = connection.deliver_part(self.stream_id)
+        else:
+            delivered = connection.deliver()
+            if (
+                self._state == COMPLETE
+                and self.bytes_sent < HIGH_WATER
+                and (delivered or not connection.transport.congested)
+            ):
+                return False  # by far the most frequent case
+        self.sends += 1
+        return self.sends >= SENDS_AT_ONCE or (
+            not delivered and connection.must_wait(self.stream_id)
+        )
 
     def reset(self, reason: str) -> None:
         self.connection.write_ahead()
@@ -118,7 +116,7 @@ class WebSocketStream(WebSocketCycle):
         self.connection = connection
         self.started_at = started_at
         self.signal: Signal | None = None
-        self._sends = 0
+        self.sends = 0
         #: As in ``Stream``.
         self.task: object = None
 
@@ -132,36 +130,30 @@ class WebSocketStream(WebSocketCycle):
     def tunnel_ended(self) -> None:
         self.connection.tunnel_ended(self)
 
-    async def receive(self) -> dict[str, Any]:
-        """ASGI ``receive``. A message that is ready is returned without a checkpoint."""
-        while (message := self.next_message()) is None:
-            if self.signal is None:
-                self.signal = self.connection.worker.backend.make_signal()
-            await self.signal.wait()
-        if self._caught_up:
+    def poll(self) -> dict[str, Any] | None:
+        """As in ``Stream``."""
+        message = self.next_message()
+        if self._caught_up and message is not None:
             self._caught_up = False
             self.connection.flush()  # reading may have to be resumed
         return message
 
-    async def send(self, message: Message) -> None:
-        """ASGI ``send``: waits while the client takes less than the application gives."""
-        if self.take(message):
-            connection = self.connection
-            socket = self._socket
-            if socket is None:
-                if self.complete:
-                    wake(self)
-                delivered = connection.deliver()
-            elif socket.messages or connection.shares_writes:
-                delivered = connection.deliver_soon()
-            else:
-                delivered = connection.flush()
-            if not delivered:
-                await wait_for_room(self)
-            self._sends += 1
-            if self._sends == _SENDS_AT_ONCE:
-                self._sends = 0
-                await connection.worker.backend.give_way()
+    def pass_on(self, message: Message) -> bool:
+        """As in ``Stream``."""
+        if not self.take(message):
+            return False
+        connection = self.connection
+        socket = self._socket
+        if socket is None:
+            if self.complete:
+                wake(self)
+            delivered = connection.deliver()
+        elif socket.messages or connection.shares_writes:
+            delivered = connection.deliver_soon()
+        else:
+            delivered = connection.flush()
+        self.sends += 1
+        return not delivered or self.sends >= SENDS_AT_ONCE
 
     def finish(self, failed: bool) -> bool:
         self.connection.write_ahead()

@@ -10,6 +10,9 @@ from hyperserver.asgi.files import FileCycle, FilePart
 from hyperserver.errors import ClientDisconnected, LocalProtocolError
 from hyperserver.protocol.events import Headers, RequestReceived
 from tests.asgi.http_cycle import ERROR_500, Engine, body, start, trailers
+from tests.compiled import from_source
+
+pytestmark = from_source
 
 PATH = {"type": "http.response.pathsend", "path": "/srv/file"}
 ZERO = {"type": "http.response.zerocopysend", "file": 7}

@@ -36,10 +36,7 @@ class Stream:
         self.gone = gone
         self.signal = None
 
-    async def receive(self) -> dict[str, Any]:
-        return {}
-
-    async def send(self, message: Any) -> None:
+    def pass_on(self, message: Any) -> bool:
         raise ClientDisconnected
 
     def finish(self, failed: bool) -> bool:

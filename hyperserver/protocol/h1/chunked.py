@@ -27,19 +27,24 @@ _MAX_EXTENSIONS: Final = 16_384
 
 
 class ChunkedDecoder:
-    """Feed a buffer, take body bytes; ``done`` once the trailer section has been read."""
+    """Feed a buffer, take body bytes; ``done`` once the trailer section has been read.
+
+    Both limits are in bytes, the content's None for none.
+    """
 
     __slots__ = (
         "_expect_crlf",
         "_extensions",
+        "_max_size",
         "_max_trailers",
         "_remaining",
+        "_size",
         "done",
         "remaining",
         "trailers",
     )
 
-    def __init__(self, max_trailers: int) -> None:
+    def __init__(self, max_trailers: int, max_size: int | None = None) -> None:
         self.done = False
         #: Bytes known to be still to come: nobody says how many chunks there will be.
         self.remaining = 0
@@ -48,6 +53,8 @@ class ChunkedDecoder:
         self._expect_crlf = False  # the CRLF after chunk data is due
         self._extensions = 0
         self._max_trailers = max_trailers
+        self._max_size = max_size
+        self._size = 0
 
     def decode(self, buffer: bytearray) -> bytes:
         """Consume what ``buffer`` holds of this body and return its content.
@@ -64,7 +71,11 @@ class ChunkedDecoder:
                 position += taken
         finally:
             del buffer[:position]
-        return content[0] if len(content) == 1 else b"".join(content)
+        data = content[0] if len(content) == 1 else b"".join(content)
+        self._size += len(data)
+        if self._max_size is not None and self._size > self._max_size:
+            raise RemoteProtocolError("request body too large", 413)
+        return data
 
     def _step(self, buffer: bytearray, position: int, content: list[bytes]) -> int:
         """Consume one element at ``position``; the bytes taken, 0 if more are needed."""

@@ -93,7 +93,6 @@ class HTTP1Connection(Output):
         "_limits",
         "_method",
         "_phase",
-        "_received",
         "_response",
         "_scheme",
         "_sink",
@@ -150,7 +149,6 @@ class HTTP1Connection(Output):
         # its body, valid in _BODY and _TUNNEL only
         self._continue_due = False
         self._body: ChunkedDecoder | SizedDecoder
-        self._received = 0
         self._discarded = 0
         self._unacknowledged = 0
 
@@ -297,11 +295,11 @@ class HTTP1Connection(Output):
     def _expect_body(self, head: Head, now: float | None) -> None:
         self._phase = _BODY
         self._body = (
-            ChunkedDecoder(self._limits.max_head_size)
+            ChunkedDecoder(self._limits.max_head_size, self._limits.max_body_size)
             if head.chunked
             else SizedDecoder(head.content_length)
         )
-        self._received = self._discarded = self._unacknowledged = 0
+        self._discarded = self._unacknowledged = 0
         self._continue_due = head.expects_continue
         self._start_clock(self._limits.request_body_timeout, now)
 
@@ -312,10 +310,6 @@ class HTTP1Connection(Output):
         before = len(buffer)
         try:
             data = self._body.decode(buffer)
-            self._received += len(data)
-            maximum = self._limits.max_body_size
-            if maximum is not None and self._received > maximum:
-                raise RemoteProtocolError("request body too large", 413)
         except RemoteProtocolError as error:
             self._refuse(error)
             return False
@@ -458,16 +452,7 @@ class HTTP1Connection(Output):
             self.output.append(data)
             self._output_size += len(data)
             self._response = _DONE
-            if self._buffer:
-                self._next_stream()
-                return
-            # what _next_stream would do, where nobody is about to leave
-            self._stream_id += 2
-            self._phase = _HEAD
-            self._heads.line = None
-            self._deadline = 0.0
-            self._pending = self._limits.keep_alive_timeout
-            self.wants_data = True
+            self._next_stream()
             return
         data = self._begin_response(stream_id, status, headers)
         if self._framing == BY_LENGTH and len(body) < LARGE:

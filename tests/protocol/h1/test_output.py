@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from hyperserver.protocol.h1.output import LARGE, Output
+from tests.compiled import from_source
 
 
 def taken(output: Output) -> list[bytes]:
@@ -38,6 +39,7 @@ def test_many_small_pieces_are_cut_into_writes() -> None:
     assert all(len(piece) < LARGE for piece in pieces)
 
 
+@from_source
 def test_what_is_left_is_known_when_the_hook_is_called() -> None:
     class Watched(Output):
         __slots__ = ("left",)
