@@ -1,4 +1,4 @@
-"""One round of one contender: start it, warm it up, load it, read its CPU time, end it.
+"""One round of one contender: load it and read its CPU time. Before, it is started and warmed up.
 
 CPU time is that of the whole process tree, user and system, from /proc. The server has one core for
 itself and the load generator another, so neither takes the other's time.
@@ -138,25 +138,46 @@ def _loaded(
     return contextlib.nullcontext(load.run(url, seconds, cpu))
 
 
-def run_round(
+def needs_fresh(scenario: Scenario) -> bool:
+    """Every round needs a server that has just been started."""
+    return isinstance(scenario.load, Idle | Start)
+
+
+def run_fresh(
     contender: Contender, installed: Installed, scenario: Scenario, seconds: float, cores: Cores
 ) -> Sample:
-    """Measure once. Raises StartError or LoadError."""
-    load = scenario.load
-    if isinstance(load, Start):
-        return _starts(contender, installed, scenario, load.starts, cores)
+    """Start it, measure once, end it. Raises StartError or LoadError."""
+    if isinstance(scenario.load, Start):
+        return _starts(contender, installed, scenario, scenario.load.starts, cores)
     with running(contender, installed, scenario, cores.server) as server:
-        url = scenario.url(server.port)
-        load.run(url, min(_WARM_UP, seconds / 2), cores.load)
-        cpu_before, rss_before = usage(server.pid)
-        busy_before = core_busy(cores.server)
-        began = time.monotonic()
-        with _loaded(load, url, seconds, cores.load) as result:
-            busy = core_busy(cores.server) - busy_before
-            wall = time.monotonic() - began
-            cpu_after, resident = usage(server.pid)
-        if scenario.wants.access_log:
-            _see_log(server.log, result.requests)
+        warm_up(server, scenario, seconds, cores)
+        return run_round(server, scenario, seconds, cores)
+
+
+def _of_requests(scenario: Scenario) -> Load:
+    if isinstance(scenario.load, Start):
+        raise StartError("only its start is measured")
+    return scenario.load
+
+
+def warm_up(server: Running, scenario: Scenario, seconds: float, cores: Cores) -> None:
+    """Raises LoadError."""
+    url = scenario.url(server.port)
+    _of_requests(scenario).run(url, min(_WARM_UP, seconds / 2), cores.load)
+
+
+def run_round(server: Running, scenario: Scenario, seconds: float, cores: Cores) -> Sample:
+    """Measure once. Raises StartError or LoadError."""
+    load = _of_requests(scenario)
+    cpu_before, rss_before = usage(server.pid)
+    busy_before = core_busy(cores.server)
+    began = time.monotonic()
+    with _loaded(load, scenario.url(server.port), seconds, cores.load) as result:
+        busy = core_busy(cores.server) - busy_before
+        wall = time.monotonic() - began
+        cpu_after, resident = usage(server.pid)
+    if scenario.wants.access_log:
+        _see_log(server.log, result.requests)
     return Sample(
         requests=result.requests,
         seconds=result.seconds,

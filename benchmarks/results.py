@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import ssl
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -151,4 +152,5 @@ def this_machine() -> dict[str, str]:
         "kernel": f"Linux {platform.release()}",
         "cpu": model,
         "cores": str(os.cpu_count()),
+        "openssl": ssl.OPENSSL_VERSION,
     }

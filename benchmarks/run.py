@@ -1,13 +1,15 @@
 """Run scenarios: ``python -m benchmarks.run --scenario h1-hello``, or ``all``, or several.
 
-Rounds alternate: each round measures every contender once, every second round in reverse order,
-so that a machine that grows slower or faster treats all alike. What was measured is kept in
+Rounds alternate: all servers are up, and each round loads every one of them once, one after the other,
+every second round in reverse order, so that a machine that grows slower or faster treats all alike. (What
+counts memory, or starts, starts each server anew for each round.) What was measured is kept in
 benchmarks/results, a file and a picture for each scenario, as soon as a scenario is done.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -19,7 +21,15 @@ from benchmarks.chart import picture
 from benchmarks.contender import HERE, Contender
 from benchmarks.installation import Installed, install
 from benchmarks.load import LoadError, need
-from benchmarks.measure import StartError, run_round
+from benchmarks.measure import (
+    Running,
+    StartError,
+    needs_fresh,
+    run_fresh,
+    run_round,
+    running,
+    warm_up,
+)
 from benchmarks.processes import Cores, pick_cores
 from benchmarks.report import markdown
 from benchmarks.results import Result, Row, this_machine
@@ -124,26 +134,67 @@ def measure(
     which the last one says that it would not be over before ``end``.
     """
     unit = scenario.load.unit
-    for number in range(options.rounds):
-        began = time.monotonic()
-        for contender, row in pairs if number % 2 == 0 else reversed(pairs):
-            if row.error:
-                continue
-            try:
-                sample = run_round(contender, installed, scenario, options.seconds, cores)
-            except (StartError, LoadError, OSError, ValueError) as error:
-                row.error = str(error) or type(error).__name__
-                print(f"round {number + 1}: {row.name}: {row.error}", file=sys.stderr)
-            else:
-                row.samples.append(sample)
-                print(
-                    f"round {number + 1}: {row.name}: {sample.cpu_us:.1f} µs CPU/{unit}, "
-                    f"{sample.rate:.0f} {unit}s/s",
-                    file=sys.stderr,
-                )
-        now = time.monotonic()
-        if now + (now - began) > end:
-            break
+    with contextlib.ExitStack() as stack:
+        up = (
+            {}
+            if needs_fresh(scenario)
+            else _start(stack, scenario, pairs, installed, options, cores)
+        )
+        for number in range(options.rounds):
+            began = time.monotonic()
+            for contender, row in pairs if number % 2 == 0 else reversed(pairs):
+                if row.error:
+                    continue
+                server = up.get(contender.name)
+                try:
+                    sample = (
+                        run_fresh(contender, installed, scenario, options.seconds, cores)
+                        if server is None
+                        else run_round(server, scenario, options.seconds, cores)
+                    )
+                except _FAILURES as error:
+                    _note(row, f"round {number + 1}", error)
+                else:
+                    row.samples.append(sample)
+                    print(
+                        f"round {number + 1}: {row.name}: {sample.cpu_us:.1f} µs CPU/{unit}, "
+                        f"{sample.rate:.0f} {unit}s/s",
+                        file=sys.stderr,
+                    )
+            now = time.monotonic()
+            if now + (now - began) > end:
+                break
+
+
+_FAILURES = (StartError, LoadError, OSError, ValueError)
+
+
+def _start(
+    stack: contextlib.ExitStack,
+    scenario: Scenario,
+    pairs: list[tuple[Contender, Row]],
+    installed: Installed,
+    options: argparse.Namespace,
+    cores: Cores,
+) -> dict[str, Running]:
+    """All that can be started, warmed up; by name, until ``stack`` is closed."""
+    up: dict[str, Running] = {}
+    for contender, row in pairs:
+        if row.error:
+            continue
+        try:
+            server = stack.enter_context(running(contender, installed, scenario, cores.server))
+            warm_up(server, scenario, options.seconds, cores)
+        except _FAILURES as error:
+            _note(row, "start", error)
+        else:
+            up[contender.name] = server
+    return up
+
+
+def _note(row: Row, when: str, error: Exception) -> None:
+    row.error = str(error) or type(error).__name__
+    print(f"{when}: {row.name}: {row.error}", file=sys.stderr)
 
 
 def run(
