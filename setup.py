@@ -143,8 +143,10 @@ class BuildOptional(build_ext):
             go_without(RINGS, "mypyc does not take them; the lines above tell why")
             return
         self.distribution.ext_modules = [*self.extensions, *made]
-        self.reinitialize_command(self)
+        kept = {name: getattr(self, name) for name in ("build_lib", "editable_mode", "inplace")}
+        self.reinitialize_command(self)  # it has looked at them already
         self.ensure_finalized()
+        vars(self).update(kept)
 
     def _look_around(self, ext: Extension) -> None:
         """Raises CannotBuildError."""

@@ -149,8 +149,8 @@ def this_machine() -> dict[str, str]:
             break
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "openssl": " ".join(ssl.OPENSSL_VERSION.split()[:2]),
         "kernel": f"Linux {platform.release()}",
         "cpu": model,
         "cores": str(os.cpu_count()),
-        "openssl": ssl.OPENSSL_VERSION,
     }

@@ -1,3 +1,6 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -6,6 +9,7 @@ from benchmarks import run as runner
 from benchmarks.contender import Contender
 from benchmarks.installation import Installed
 from benchmarks.load import LoadError
+from benchmarks.measure import Running, StartError
 from benchmarks.processes import Cores
 from benchmarks.results import Sample
 from benchmarks.scenarios import SCENARIOS, Scenario
@@ -71,21 +75,47 @@ def test_time_is_shared_among_the_scenarios_to_come(monkeypatch: pytest.MonkeyPa
 
 
 class Rounds:
-    """Stands for measuring: each round of a contender takes ten seconds of a clock of its own."""
+    """Stands for measuring: each round of a contender takes ten seconds of a clock of its own.
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, broken: str = "") -> None:
+    ``up`` are the servers that run, ``most`` is how many there were at a time.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, broken: str = "", absent: str = "") -> None:
         self.now = 0.0
         self.broken = broken
+        self.absent = absent
         self.seen: list[str] = []
-        monkeypatch.setattr(runner, "run_round", self.measure)
+        self.up: list[str] = []
+        self.most = 0
+        monkeypatch.setattr(runner, "running", self.running)
+        monkeypatch.setattr(runner, "warm_up", lambda *_: None)
+        monkeypatch.setattr(runner, "run_round", self.load)
+        monkeypatch.setattr(runner, "run_fresh", self.load_fresh)
         monkeypatch.setattr("benchmarks.run.time.monotonic", lambda: self.now)
 
-    def measure(
+    @contextmanager
+    def running(
+        self, one: Contender, installed: Installed, scenario: Scenario, cpu: int
+    ) -> Iterator[Running]:
+        if self.absent and self.absent in one.name:
+            raise StartError("ended with exit code 1")
+        self.up.append(one.name.split()[0])
+        self.most = max(self.most, len(self.up))
+        yield Running(len(self.up), 8000, 0.1, BytesIO())
+        self.up.remove(one.name.split()[0])
+
+    def load(self, server: Running, scenario: Scenario, seconds: float, cores: Cores) -> Sample:
+        return self._measure(self.up[server.pid - 1])
+
+    def load_fresh(
         self, one: Contender, installed: Installed, scenario: Scenario, seconds: float, cores: Cores
     ) -> Sample:
+        return self._measure(one.name.split()[0])
+
+    def _measure(self, name: str) -> Sample:
         self.now += 10
-        self.seen.append(one.name.split()[0])
-        if self.broken and self.broken in one.name:
+        self.seen.append(name)
+        if name == self.broken:
             raise LoadError("does not stand it")
         return sample(10)
 
@@ -99,6 +129,21 @@ def test_rounds_alternate(monkeypatch: pytest.MonkeyPatch) -> None:
     order = ["granian", "gunicorn", "daphne"]
     assert rounds.seen == order + order[::-1] + order
     assert [len(row.samples) for row in result.rows] == [3, 3, 3]
+    assert (rounds.most, rounds.up) == (3, [])
+
+
+def test_memory_and_starts_are_those_of_fresh_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("h1-idle", "startup"):
+        rounds = Rounds(monkeypatch)
+        runner.run(SCENARIOS[name], INSTALLED, OPTIONS, CORES, float("inf"))
+        assert (len(rounds.seen), rounds.most) == (9, 0)
+
+
+def test_one_that_does_not_start_is_named_and_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds = Rounds(monkeypatch, absent="gunicorn")
+    result = runner.run(HELLO, INSTALLED, OPTIONS, CORES, float("inf"))
+    assert [row.error for row in result.rows] == ["", "ended with exit code 1", ""]
+    assert set(rounds.seen) == {"granian", "daphne"}
 
 
 def test_one_that_fails_is_named_and_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
