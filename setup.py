@@ -33,6 +33,7 @@ COMPILED = [
     "hyperserver/asgi/scope.py",
     "hyperserver/asgi/websocket.py",
     "hyperserver/protocol/events.py",
+    "hyperserver/protocol/fields.py",
     "hyperserver/protocol/h1/chunked.py",
     "hyperserver/protocol/h1/clock.py",
     "hyperserver/protocol/h1/connection.py",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from hyperserver.runtime import connection
+from hyperserver.runtime.worker import is_compiled
 
-COMPILED = not connection.__file__.endswith(".py")
+COMPILED = is_compiled()
 
 #: For tests that derive from one of those classes, which only the source allows.
 from_source = pytest.mark.skipif(COMPILED, reason="the classes it derives from are compiled here")

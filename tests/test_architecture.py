@@ -24,6 +24,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "errors",
         "protocol.events",
         "protocol.interface",
+        "protocol.response_fields",
         "protocol.fields",
         "protocol.hosts",
         "protocol.websocket",

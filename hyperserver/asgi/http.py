@@ -24,6 +24,7 @@ from hyperserver.errors import ClientDisconnected, LocalProtocolError
 from hyperserver.protocol import fields
 from hyperserver.protocol.events import Headers, RequestReceived
 from hyperserver.protocol.interface import HTTPConnection
+from hyperserver.protocol.response_fields import ResponseFields
 
 if TYPE_CHECKING:
     from hyperserver.asgi.files import FilePart
@@ -93,7 +94,7 @@ class HTTPCycle:
     )
 
     # known once the response has started
-    _headers: fields.ResponseFields
+    _headers: ResponseFields
     _wants_trailers: bool
     _trailer_fields: Headers
     # in FILE only

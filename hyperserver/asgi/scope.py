@@ -39,6 +39,7 @@ class ScopeContext:
         "state",
         "template",
         "tls",
+        "tls_extension",
         "zero_copy",
     )
 
@@ -60,6 +61,7 @@ class ScopeContext:
         self.zero_copy = False
         self.offered_push = False
         self.template: dict[str, Any] | None = None
+        self.tls_extension: dict[str, Any] | None = None  # once ``tls`` has been asked
 
     def make_template(self) -> dict[str, Any]:
         """The ``http`` scope of no request: copying a dict and setting half of its keys is quicker
@@ -124,7 +126,11 @@ def http_scope(
         extensions["http.response.push"] = offer
         context.offered_push = True
     if context.tls is not None:
-        extensions["tls"] = context.tls()
+        known = context.tls_extension
+        if known is None:
+            known = context.tls_extension = context.tls()
+        extensions["tls"] = extension = known.copy()
+        extension["client_cert_chain"] = list(known["client_cert_chain"])
     raw_path, _, query_string = event.target.partition(b"?")
     path = raw_path.decode()
     if "%" in path:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from hyperserver.protocol.events import RequestReceived
-from hyperserver.protocol.fields import ResponseFields, response_fields
+from hyperserver.protocol.fields import response_fields
 from hyperserver.protocol.hosts import HostNames, host_of
+from hyperserver.protocol.response_fields import ResponseFields
 
 #: Where an ACME server looks for the answer to its challenge (RFC 8555 §8.3).
 ACME_PATH = b"/.well-known/acme-challenge/"

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Final
 
 from hyperserver.errors import LocalProtocolError, RemoteProtocolError
 from hyperserver.protocol.events import Headers
+from hyperserver.protocol.response_fields import ResponseFields
 
 # RFC 9110 §5.6.2: tchar
 _TCHAR = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -78,48 +80,20 @@ NOT_IN_TRAILERS = CONNECTION_SPECIFIC | {
 }
 
 
-class ResponseFields(list[tuple[bytes, bytes]]):
-    """Validated response fields, which know which of them steer the message.
-
-    Many responses may share one, so nobody changes it. ``content_length`` is the value of that
-    field, or None; ``steers`` is true where another of ``RESPONSE_STEERING`` is present;
-    ``written`` is for an engine to remember what it wrote them as, ``longer`` is the copy that was
-    last made by ``with_content_length``: most applications answer with the same length again.
-    """
-
-    __slots__ = ("content_length", "longer", "steers", "written")
-
-    content_length: int | None
-    steers: bool
-    written: bytes | None
-    longer: ResponseFields | None
-
-    def with_content_length(self, length: int) -> ResponseFields:
-        """A copy that says how long the body is."""
-        copy = self.longer
-        if copy is not None and copy.content_length == length:
-            return copy
-        copy = self.longer = ResponseFields(self)
-        copy.append((b"content-length", b"%d" % length))
-        copy.content_length = length
-        copy.steers = self.steers
-        copy.written = copy.longer = None
-        return copy
-
-
-_CACHE_SIZE = 1024
-_MAX_KNOWN = 128  # bytes
+_CACHE_SIZE: Final = 1024
+_MAX_KNOWN: Final = 128  # bytes
 _names: dict[bytes, bytes] = {}
 _authorities: set[bytes] = set()
 #: Response fields as applications write them → (as they are sent, the Content-Length it says or
 #: one of the two below).
 _known_fields: dict[tuple[bytes, bytes], tuple[tuple[bytes, bytes], int]] = {}
-_PLAIN, _STEERS = -1, -2
+_PLAIN: Final = -1
+_STEERS: Final = -2
 #: Whole responses' fields, of those whose every field was known: an application that answers in
 #: a new way each time leaves nothing here.
 _known_responses: dict[tuple[Iterable[bytes], ...], ResponseFields] = {}
-_MAX_KNOWN_RESPONSES = 256
-_MAX_KNOWN_RESPONSE = 32  # fields
+_MAX_KNOWN_RESPONSES: Final = 256
+_MAX_KNOWN_RESPONSE: Final = 32  # fields
 
 
 def look_out_for(names: Iterable[bytes]) -> None:

@@ -48,9 +48,7 @@ class TLSSession:
     """
 
     __slots__ = (
-        "_chain",
         "_contexts",
-        "_extension",
         "_host",
         "_schemes",
         "_several",
@@ -65,8 +63,6 @@ class TLSSession:
         self._site = site
         self._host: Host | None = None
         self._schemes: list[int] = []
-        self._extension: dict[str, Any] | None = None
-        self._chain: list[str] = []
 
     def choose(self, hello: ClientHello) -> ssl.SSLContext:
         """For the handshake. Raises HandshakeRefused."""
@@ -99,13 +95,7 @@ class TLSSession:
     # ---- the ASGI extension --------------------------------------------------------------
 
     def extension(self) -> dict[str, Any]:
-        """The value of the ``tls`` extension (ASGI TLS 0.2), new for each scope."""
-        if self._extension is None:
-            self._extension = self._describe()
-            self._chain = self._extension["client_cert_chain"]
-        return {**self._extension, "client_cert_chain": [*self._chain]}
-
-    def _describe(self) -> dict[str, Any]:
+        """The value of the ``tls`` extension (ASGI TLS 0.2), once the handshake is done."""
         assert self.wire is not None
         tls = self.wire.ssl_object
         assert tls is not None

@@ -22,6 +22,7 @@ from hyperserver.protocol.interface import HTTP2Options, Limits, ResponseDefault
 from hyperserver.protocol.negotiate import Negotiator, choose_engines
 from hyperserver.protocol.websocket.connection import WebSocket, WebSocketOptions
 from hyperserver.protocol.websocket.deflate import Deflate, DeflateOptions
+from hyperserver.runtime import connection as driver
 from hyperserver.runtime.acceptor import Acceptor
 from hyperserver.runtime.admission import Admission
 from hyperserver.runtime.backend import Backend, Listener
@@ -67,6 +68,11 @@ def make_backend() -> Backend:
     from hyperserver.runtime.transport_asyncio import AsyncioBackend
 
     return AsyncioBackend()
+
+
+def is_compiled() -> bool:
+    """What every request passes through is compiled here (``setup.py``)."""
+    return not driver.__file__.endswith(".py")
 
 
 def _with_tracebacks(app: ASGIApplication) -> ASGIApplication:
@@ -296,7 +302,7 @@ class Worker:
         return (
             f"{self.backend.name}, HTTP/1.1 by {engines.http1_name} {engines.http1_version}, "
             f"HTTP/2 by {engines.http2_name}, WebSocket by {engines.websocket_name}, "
-            f"Python {sys.version.split()[0]}"
+            f"Python {sys.version.split()[0]}{', compiled' if is_compiled() else ''}"
         ) + "".join(f"; {name} cannot be loaded: {reason}" for name, reason in broken)
 
     def acceptor(self, opened: OpenSocket) -> Acceptor:

@@ -69,10 +69,13 @@ def test_the_whole_scope() -> None:
 @pytest.mark.parametrize("version", ["1.0", "1.1", "2"])
 def test_the_extension_of_a_connection_with_tls(version: str) -> None:
     event = RequestReceived(1, "GET", b"/", [], version, "https", b"a", None, True)
-    context = ScopeContext(CLIENT, SERVER, "", None, lambda: {"tls_version": 0x0304})
-    first, second = http_scope(event, context), http_scope(event, context)
-    assert first["extensions"]["tls"] == {"tls_version": 0x0304}
-    assert first["extensions"]["tls"] is not second["extensions"]["tls"]
+    value = {"tls_version": 0x0304, "client_cert_chain": ["a"]}
+    asked = iter([value])
+    context = ScopeContext(CLIENT, SERVER, "", None, lambda: next(asked))
+    first, second = (http_scope(event, context)["extensions"]["tls"] for _ in range(2))
+    assert first == second == value
+    assert first is not second
+    assert first["client_cert_chain"] is not second["client_cert_chain"]
 
 
 def test_it_is_a_plain_dict_with_plain_values() -> None:

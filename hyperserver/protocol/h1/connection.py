@@ -37,7 +37,7 @@ from hyperserver.protocol.events import (
     StreamWritable,
     TrailersReceived,
 )
-from hyperserver.protocol.fields import ResponseFields, response_fields
+from hyperserver.protocol.fields import response_fields
 from hyperserver.protocol.h1 import upgrade, wire
 from hyperserver.protocol.h1.chunked import ChunkedDecoder
 from hyperserver.protocol.h1.head import Head, SplitFields
@@ -53,6 +53,7 @@ from hyperserver.protocol.interface import (
     Successor,
     TunnelSink,
 )
+from hyperserver.protocol.response_fields import ResponseFields
 
 # phases
 _HEAD: Final = 0

@@ -8,11 +8,11 @@ from typing import Final
 from hyperserver.protocol.events import Headers
 from hyperserver.protocol.fields import (
     CONNECTION_SPECIFIC,
-    ResponseFields,
     response_fields,
     tokens,
 )
 from hyperserver.protocol.interface import ResponseDefaults
+from hyperserver.protocol.response_fields import ResponseFields
 
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 _STATUS_LINES: dict[int, bytes] = {

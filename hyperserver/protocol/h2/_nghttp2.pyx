@@ -29,7 +29,7 @@ import binascii
 
 from hyperserver.errors import LocalProtocolError, RemoteProtocolError
 from hyperserver.protocol.events import RequestReceived
-from hyperserver.protocol.fields import ResponseFields
+from hyperserver.protocol.response_fields import ResponseFields
 from hyperserver.protocol.h2 import frames
 from hyperserver.protocol.h2.frames import ConnectionFault, ErrorCode
 from hyperserver.protocol.h2.gate import (

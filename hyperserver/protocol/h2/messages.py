@@ -12,8 +12,9 @@ from typing import NamedTuple
 from hyperserver.errors import LocalProtocolError, RemoteProtocolError
 from hyperserver.protocol import fields
 from hyperserver.protocol.events import Headers, RequestReceived, RequestRefused
-from hyperserver.protocol.fields import CONNECTION_SPECIFIC, ResponseFields
+from hyperserver.protocol.fields import CONNECTION_SPECIFIC
 from hyperserver.protocol.interface import Limits, ResponseDefaults
+from hyperserver.protocol.response_fields import ResponseFields
 
 _REQUEST_PSEUDO = frozenset((b":method", b":scheme", b":authority", b":path", b":protocol"))
 _STEERING = frozenset((b"host", b"content-length", b"cookie", b"expect", b"priority"))
