@@ -10,7 +10,7 @@ from importlib.metadata import files
 from pathlib import Path
 
 from hyperserver.protocol.negotiate import choose_engines
-from hyperserver.runtime import connection
+from hyperserver.runtime.worker import is_compiled
 
 _SCRIPT = Path(__file__).with_name("nghttp2")
 
@@ -24,7 +24,7 @@ def main() -> None:
     for licence in ("LICENSE-libnghttp2", "LICENSE-mypyc"):
         if not any(file.name == licence for file in installed):
             sys.exit(f"error: {licence} is missing")
-    if connection.__file__.endswith(".py"):
+    if not is_compiled():
         sys.exit("error: nothing is compiled")
     bundled = [
         file.locate() for file in installed if re.match(r"libnghttp2\b.*\.(so|dylib)", file.name)

@@ -371,14 +371,13 @@ class TLSConnection(Layer):
                         if engine.output_finished and self._owes_notice(engine):
                             self._notify()
                         break
-                    if len(data) <= _MAX_RECORD:
-                        self._write(data)
-                        data = b""
+                    whole, data = data, b""
+                    if len(whole) <= _MAX_RECORD:
+                        self._write(whole)
                         if outgoing.pending < _MAX_RECORD:
                             continue
                     else:
-                        plain = memoryview(data)
-                        data = b""
+                        plain = memoryview(whole)
                 if plain is not None:
                     self._write(plain[:_MAX_RECORD])
                     plain = plain[_MAX_RECORD:] or None

@@ -1,8 +1,8 @@
 """Running the application for one stream, to a clean end; its ``receive`` and its ``send``.
 
-A stream decides what is to be said, and ``waiting`` is what it takes to wait for that. All that awaits
-is here, and is never compiled (see docs/architecture.md): what an application is handed, and what its
-tasks are made of, are Python's own coroutines.
+A stream decides what is to be said, and ``waiting`` is what it takes to wait for that. What awaits
+for a stream is here, there and in ``files``, and is never compiled (see docs/architecture.md): what an
+application is handed, and what its tasks are made of, are Python's own coroutines.
 """
 
 from __future__ import annotations
