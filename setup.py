@@ -47,6 +47,7 @@ COMPILED = [
     "hyperserver/protocol/tls.py",
     "hyperserver/runtime/connection.py",
     "hyperserver/runtime/stream.py",
+    "hyperserver/runtime/transport_asyncio.py",
 ]
 WANTED = os.environ.get("HYPERSERVER_EXTENSIONS", "")
 OLDEST = 0x013400

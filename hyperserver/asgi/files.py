@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 from hyperserver.asgi.http import BODY, COMPLETE, FILE, HELD, TRAILERS, HTTPCycle
-from hyperserver.asgi.types import Message
+from hyperserver.asgi.types import PlainMessage
 from hyperserver.errors import ClientDisconnected, LocalProtocolError
 
 
@@ -70,14 +70,14 @@ class FilePart:
         return size if bound is None else min(size, bound)
 
 
-def _path_part(message: Message) -> FilePart:
+def _path_part(message: PlainMessage) -> FilePart:
     path = message.get("path")
     if not isinstance(path, str):
         raise LocalProtocolError(f"http.response.pathsend needs a string 'path', not {path!r}")
     return FilePart(path)
 
 
-def _file_part(message: Message) -> FilePart:
+def _file_part(message: PlainMessage) -> FilePart:
     file = message.get("file")
     if isinstance(file, bool) or not (isinstance(file, int) or hasattr(file, "fileno")):
         raise LocalProtocolError(
@@ -107,7 +107,7 @@ class FileCycle(HTTPCycle):
         """``http.response.zerocopysend`` was offered."""
         return False
 
-    def take_extension(self, kind: object, message: Message) -> bool | FilePart:
+    def take_extension(self, kind: object, message: PlainMessage) -> bool | FilePart:
         if kind == "http.response.pathsend":
             part = _path_part(message)
         elif kind == "http.response.zerocopysend" and self.has_zero_copy:

@@ -19,15 +19,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from hyperserver.asgi.types import Message
+from hyperserver.asgi.types import PlainMessage
 from hyperserver.errors import ClientDisconnected, LocalProtocolError
 from hyperserver.protocol import fields
 from hyperserver.protocol.events import Headers, RequestReceived
-from hyperserver.protocol.interface import HTTPConnection
 from hyperserver.protocol.response_fields import ResponseFields
 
 if TYPE_CHECKING:
     from hyperserver.asgi.files import FilePart
+    from hyperserver.protocol.interface import AnyConnection
 
 #: All that a request target may hold (RFC 3986 §3.3, §3.4) but letters and digits.
 _PATH_AS_IT_IS = "/?%!$&'()*+,;=:@-._~[]|"
@@ -100,7 +100,7 @@ class HTTPCycle:
     # in FILE only
     _part: FilePart
 
-    def __init__(self, engine: HTTPConnection, request: RequestReceived) -> None:
+    def __init__(self, engine: AnyConnection, request: RequestReceived) -> None:
         self._engine = engine
         self.request = request
         self.stream_id = request.stream_id
@@ -190,7 +190,7 @@ class HTTPCycle:
                 self._engine.send_informational(self.stream_id, 100, [])
                 return
 
-    def take(self, message: Message) -> bool | FilePart:
+    def take(self, message: PlainMessage) -> bool | FilePart:
         """Take one message; whether it made the engine do anything.
 
         Not taken is what comes while a file is being sent, and what asks for one: the answer is
@@ -217,7 +217,7 @@ class HTTPCycle:
             return self.take_extension(kind, message)
         return True
 
-    def take_extension(self, kind: object, message: Message) -> bool | FilePart:
+    def take_extension(self, kind: object, message: PlainMessage) -> bool | FilePart:
         if kind == "http.response.early_hint" and self.request.http_version != "1.0":
             self._send_early_hint(message)
             return True
@@ -232,7 +232,7 @@ class HTTPCycle:
             )
         raise LocalProtocolError(f"unknown ASGI message type {kind!r} in an http scope")
 
-    def _send_start(self, message: Message) -> None:
+    def _send_start(self, message: PlainMessage) -> None:
         if self._state != START:
             raise LocalProtocolError("http.response.start was sent already")
         status = message.get("status")
@@ -250,7 +250,7 @@ class HTTPCycle:
         self._wants_trailers = message.get("trailers", False) and self.request.http_version != "1.0"
         self._state = HELD
 
-    def _send_body(self, message: Message) -> None:
+    def _send_body(self, message: PlainMessage) -> None:
         body = message.get("body", b"")
         if type(body) is not bytes:
             if not isinstance(body, bytes | bytearray | memoryview):
@@ -308,7 +308,7 @@ class HTTPCycle:
         if self.status != 204 and self.status != 304 and (size or self.request.method != "HEAD"):
             self._headers = self._headers.with_content_length(size)
 
-    def _send_trailers(self, message: Message) -> None:
+    def _send_trailers(self, message: PlainMessage) -> None:
         if self._state != TRAILERS:
             raise LocalProtocolError(
                 "http.response.trailers must follow the last body of a response "
@@ -324,7 +324,7 @@ class HTTPCycle:
         self._state = COMPLETE
         self._engine.send_trailers(self.stream_id, self._trailer_fields if wanted else [])
 
-    def _send_early_hint(self, message: Message) -> None:
+    def _send_early_hint(self, message: PlainMessage) -> None:
         """103 before the final head (RFC 8297); also before the start, as frameworks send it."""
         if self._state > HELD:
             return
@@ -337,7 +337,7 @@ class HTTPCycle:
         """``http.response.push`` was offered. A client may have come to want none since."""
         return may_push(self.request)
 
-    def _send_push(self, message: Message) -> None:
+    def _send_push(self, message: PlainMessage) -> None:
         """Promise a request; a client that takes none gets none, and the application never knows."""
         path = message.get("path")
         if not isinstance(path, str):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_to_bytes
 
 from hyperserver.asgi.http import may_push
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Address = tuple[str, int | None]
 
 #: Of each type of scope, without TLS and with it.
-_ASGI = {"version": ASGI_VERSION, "spec_version": HTTP_SPEC_VERSION}
+_ASGI: Final = {"version": ASGI_VERSION, "spec_version": HTTP_SPEC_VERSION}
 
 
 class ScopeContext:

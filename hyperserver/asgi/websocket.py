@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from hyperserver.asgi.http import HTTPCycle
-from hyperserver.asgi.types import Message
+from hyperserver.asgi.types import PlainMessage
 from hyperserver.errors import ClientDisconnected, LocalProtocolError
 from hyperserver.protocol.events import RequestReceived
 from hyperserver.protocol.interface import HIGH_WATER, HTTPConnection
@@ -192,7 +192,7 @@ class WebSocketCycle:
             self.settle()
         return message
 
-    def take(self, message: Message) -> bool:
+    def take(self, message: PlainMessage) -> bool:
         """Take one message; whether it made the engine do anything.
 
         Raises ClientDisconnected once the client is gone or the socket is closed,
@@ -230,7 +230,7 @@ class WebSocketCycle:
             return self._deny(kind, message)
         return True
 
-    def _answer(self, kind: object, message: Message) -> None:
+    def _answer(self, kind: object, message: PlainMessage) -> None:
         """The application's decision about the handshake."""
         if kind == "websocket.accept":
             self._accept(message)
@@ -246,7 +246,7 @@ class WebSocketCycle:
         else:
             raise _unexpected(kind, "before websocket.accept")
 
-    def _accept(self, message: Message) -> None:
+    def _accept(self, message: PlainMessage) -> None:
         subprotocol = message.get("subprotocol")
         headers = self._handshake.response(subprotocol, message.get("headers") or ())
         socket = self._open_socket(self._handshake)
@@ -277,7 +277,7 @@ class WebSocketCycle:
         for data in held or ():
             self._engine.acknowledge(self.stream_id, len(data))
 
-    def _deny(self, kind: object, message: Message) -> bool:
+    def _deny(self, kind: object, message: PlainMessage) -> bool:
         denial = self._denial
         assert denial is not None
         if kind != "websocket.http.response.body":
@@ -287,7 +287,7 @@ class WebSocketCycle:
             self._state = _ENDED
         return answered is True  # nothing that it takes is a file
 
-    def _payload(self, message: Message) -> str | bytes:
+    def _payload(self, message: PlainMessage) -> str | bytes:
         """What a ``websocket.send`` says. Raises LocalProtocolError."""
         text = message.get("text")
         data = message.get("bytes")
@@ -307,7 +307,7 @@ class WebSocketCycle:
             )
         return data if type(data) is bytes else bytes(data)
 
-    def _close(self, socket: WebSocket, message: Message) -> bool:
+    def _close(self, socket: WebSocket, message: PlainMessage) -> bool:
         code = message.get("code")
         code = frames.NORMAL if code is None else frames.check_code(code)
         reason = message.get("reason") or ""

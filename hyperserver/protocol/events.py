@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Headers = list[tuple[bytes, bytes]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class RequestReceived:
     """A complete, validated request head.
 
@@ -36,14 +36,42 @@ class RequestReceived:
     protocol: str | None
     end_stream: bool
 
+    # Not the dataclass's own, which is made at run time: that cannot be compiled.
+    def __init__(  # noqa: PLR0913, PLR0917
+        self,
+        stream_id: int,
+        method: str,
+        target: bytes,
+        headers: Headers,
+        http_version: str,
+        scheme: str,
+        authority: bytes,
+        protocol: str | None,
+        end_stream: bool,
+    ) -> None:
+        self.stream_id = stream_id
+        self.method = method
+        self.target = target
+        self.headers = headers
+        self.http_version = http_version
+        self.scheme = scheme
+        self.authority = authority
+        self.protocol = protocol
+        self.end_stream = end_stream
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, init=False)
 class DataReceived:
     """Body bytes, de-chunked and unpadded. The server owes ``acknowledge(stream_id, len(data))``."""
 
     stream_id: int
     data: bytes
     end_stream: bool
+
+    def __init__(self, stream_id: int, data: bytes, end_stream: bool) -> None:
+        self.stream_id = stream_id
+        self.data = data
+        self.end_stream = end_stream
 
 
 @dataclass(slots=True)

@@ -91,7 +91,7 @@ _PLAIN: Final = -1
 _STEERS: Final = -2
 #: Whole responses' fields, of those whose every field was known: an application that answers in
 #: a new way each time leaves nothing here.
-_known_responses: dict[tuple[Iterable[bytes], ...], ResponseFields] = {}
+_known_responses: Final[dict[tuple[Iterable[bytes], ...], ResponseFields]] = {}
 _MAX_KNOWN_RESPONSES: Final = 256
 _MAX_KNOWN_RESPONSE: Final = 32  # fields
 

@@ -17,10 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from hyperserver.protocol.events import Event, Headers, RequestReceived
 from hyperserver.protocol.fields import look_out_for
+
+if TYPE_CHECKING:
+    from hyperserver.protocol.h1.connection import HTTP1Connection
+    from hyperserver.protocol.tls import TLSConnection
 
 #: Bytes of received body a stream may hold unacknowledged, and bytes of response that may wait
 #: unsent before ``send()`` waits. 64 KiB is what one read can bring.
@@ -266,3 +270,11 @@ class Successor(Protocol):
         self, settings: bytes, request: RequestReceived, data: bytes, now: float
     ) -> ByteConnection | None:
         """The client asks for ``h2c``; None if its HTTP2-Settings are invalid."""
+
+
+if TYPE_CHECKING:
+    # The same contracts, with the classes that most often fulfil them: what is compiled calls those
+    # directly, as it knows their shape, and looks up the names of all others.
+    AnyEngine: TypeAlias = "HTTP1Connection | ByteConnection"
+    AnyWire: TypeAlias = "HTTP1Connection | TLSConnection | ByteConnection"
+    AnyConnection: TypeAlias = "HTTP1Connection | HTTPConnection"

@@ -30,7 +30,7 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hyperserver.protocol.client_hello import (
     Alert,
@@ -43,6 +43,9 @@ from hyperserver.protocol.events import Event, ProtocolSwitched
 from hyperserver.protocol.h1 import wire
 from hyperserver.protocol.interface import HIGH_WATER, ByteConnection, ResponseDefaults
 from hyperserver.protocol.layer import Layer
+
+if TYPE_CHECKING:
+    from hyperserver.protocol.interface import AnyEngine
 
 # phases
 _HELLO: Final = 0
@@ -108,7 +111,7 @@ class TLSConnection(Layer):
         now: float,
     ) -> None:
         self.event_queue: list[Event] = []
-        self.engine: ByteConnection | None = None
+        self.engine: AnyEngine | None = None
         self.ssl_object: ssl.SSLObject | None = None
         self.failure: str | None = None
         self.truncated = False
@@ -355,7 +358,7 @@ class TLSConnection(Layer):
             self.stands_aside = True
         return self._outgoing.read()
 
-    def _send_much(self, engine: ByteConnection, data: bytes) -> bytes:
+    def _send_much(self, engine: AnyEngine, data: bytes) -> bytes:
         """What is left of a piece, or ``data``, and what else the engine has, record by record; TLS's
         end if it has nothing more.
         """
@@ -402,7 +405,7 @@ class TLSConnection(Layer):
         self._aborted = True
         self._close()
 
-    def _owes_notice(self, engine: ByteConnection) -> bool:
+    def _owes_notice(self, engine: AnyEngine) -> bool:
         return not (self._notified or engine.aborted)
 
     def _notify(self) -> None:

@@ -1,7 +1,7 @@
 """What asyncio and trio each provide for the byte path; all else goes through anyio.
 
 Per byte and per request, anyio's streams and task groups cost more than the request itself, so
-each event loop has one short file of its own: ``transport_asyncio`` and ``transport_trio``.
+each event loop has short files of its own.
 """
 
 from __future__ import annotations

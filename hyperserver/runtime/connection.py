@@ -24,7 +24,7 @@ from hyperserver.protocol.events import (
     StreamClosed,
     TrailersReceived,
 )
-from hyperserver.protocol.interface import HIGH_WATER, ByteConnection
+from hyperserver.protocol.interface import HIGH_WATER
 from hyperserver.protocol.websocket.handshake import HandshakeRefused, read_handshake
 from hyperserver.runtime.stream import AnyStream, Stream, WebSocketStream
 from hyperserver.runtime.waiting import wake
@@ -33,10 +33,11 @@ if TYPE_CHECKING:
     from anyio import CancelScope
 
     from hyperserver.protocol.answers import Answer
+    from hyperserver.protocol.interface import AnyEngine, AnyWire
     from hyperserver.runtime.admission import RequestGate
-    from hyperserver.runtime.backend import Transport
     from hyperserver.runtime.site import Site
     from hyperserver.runtime.tls_session import TLSSession
+    from hyperserver.runtime.transport_asyncio import AnyTransport
     from hyperserver.runtime.worker import Worker
 
 
@@ -74,17 +75,17 @@ class Connection:
     def __init__(
         self,
         worker: Worker,
-        transport: Transport,
-        engine: ByteConnection,
+        transport: AnyTransport,
+        engine: AnyWire,
         context: ScopeContext,
         now: float,
     ) -> None:
         self.worker = worker
-        self.transport = transport
+        self.transport: AnyTransport = transport
         #: Takes commands and gives events.
-        self.engine = engine
+        self.engine: AnyEngine = engine
         #: Takes and gives bytes: the engine itself, or a layer of TLS around it.
-        self.wire = engine
+        self.wire: AnyWire = engine
         self.context = context
         #: Answers what is not the application's, if anything is not.
         self.site: Site | TLSSession | RequestGate | None = None
@@ -221,7 +222,7 @@ class Connection:
             self._dispatch_events()
         transport = self.transport
         wire = self.wire
-        told: ByteConnection = self.engine
+        told: AnyWire = self.engine
         if told is not wire and not wire.stands_aside:
             told = wire
         while (told.output or (told.output_finished and wire.output)) and not transport.congested:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 from hyperserver.asgi.files import FileCycle
 from hyperserver.asgi.http import BODY, COMPLETE, may_push
 from hyperserver.asgi.websocket import WebSocketCycle
-from hyperserver.protocol.interface import HIGH_WATER
 from hyperserver.runtime.backend import Signal
 from hyperserver.runtime.waiting import wake
 
@@ -69,7 +68,7 @@ class Stream(FileCycle):
         """Take a message and see to it that it leaves; true if the application has to wait for that,
         or to give others a turn. A file is for the caller to send.
         """
-        taken = self.take(message)
+        taken = self.take(message if isinstance(message, dict) else dict(message))
         if taken is not True:
             return taken
         if self.signal is not None and self.complete:
@@ -79,12 +78,8 @@ class Stream(FileCycle):
             delivered = connection.deliver_part(self.stream_id)
         else:
             delivered = connection.deliver()
-            if (
-                self._state == COMPLETE
-                and self.bytes_sent < HIGH_WATER
-                and (delivered or not connection.transport.congested)
-            ):
-                return False  # by far the most frequent case
+            if self._state == COMPLETE:
+                return False  # nothing comes behind it that would have to be held back
         self.sends += 1
         return self.sends >= SENDS_AT_ONCE or (
             not delivered and connection.must_wait(self.stream_id)
@@ -140,7 +135,7 @@ class WebSocketStream(WebSocketCycle):
 
     def pass_on(self, message: Message) -> bool:
         """As in ``Stream``."""
-        if not self.take(message):
+        if not self.take(message if isinstance(message, dict) else dict(message)):
             return False
         connection = self.connection
         socket = self._socket

@@ -65,7 +65,7 @@ def make_backend() -> Backend:
         from hyperserver.runtime.transport_trio import TrioBackend
 
         return TrioBackend()
-    from hyperserver.runtime.transport_asyncio import AsyncioBackend
+    from hyperserver.runtime.backend_asyncio import AsyncioBackend
 
     return AsyncioBackend()
 

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -57,7 +57,8 @@ async def lend(pair: tuple[socket.socket, socket.socket]) -> None:
         else:
             loop = asyncio.get_running_loop()
             transport = AsyncioTransport(acceptor)
-            await loop.connect_accepted_socket(lambda: transport, ours)
+            protocol = cast("asyncio.Protocol", transport)
+            await loop.connect_accepted_socket(lambda: protocol, ours)
         assert transport.can_lend
 
         # what waits is little, and ordinarily no reason to wait

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from hyperserver.config.schema import Config, Limits, Log
+from hyperserver.runtime.backend_asyncio import AsyncioBackend
 from hyperserver.runtime.listeners import OpenSocket
-from hyperserver.runtime.transport_asyncio import AsyncioBackend, AsyncioTransport
+from hyperserver.runtime.transport_asyncio import AsyncioTransport
 from hyperserver.runtime.worker import Worker
 
 PIPELINED = 1000
@@ -38,7 +39,7 @@ def test_a_pipelining_client_does_not_go_before_others() -> None:
                 theirs.sendall(f"GET {path} HTTP/1.1\r\nhost: a\r\n\r\n".encode() * count)
                 clients.append(theirs)
                 transport, _ = await loop.connect_accepted_socket(
-                    lambda: AsyncioTransport(acceptor), ours
+                    lambda: cast("asyncio.Protocol", AsyncioTransport(acceptor)), ours
                 )
                 transports.append(transport)
             async with asyncio.timeout(20):

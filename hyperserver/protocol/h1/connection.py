@@ -442,14 +442,14 @@ class HTTP1Connection(Output):
             and self._response == _NOT_STARTED
             and stream_id == self._stream_id
             and type(headers) is ResponseFields
-            and headers.written is not None  # so it went the long way before, see ``wire``
+            and (written := headers.written) is not None  # it went the long way, see ``wire``
             and (line := wire.CONTENT_LINES.get(status)) is not None
             and len(body) < LARGE
             and not self.output
             and self._grace is None
             and not self._eof
         ):
-            data = b"".join((line, headers.written, self._defaults.head_end, body))
+            data = b"".join((line, written, self._defaults.head_end, body))
             self.output.append(data)
             self._output_size += len(data)
             self._response = _DONE

@@ -60,7 +60,7 @@ class Head:
 
 
 #: Clients ask for the same things again and again: short lines that were valid.
-known_lines: dict[bytes, RequestLine] = {}
+known_lines: Final[dict[bytes, RequestLine]] = {}
 _MAX_KNOWN_LINES: Final = 1024
 #: Shorter than any limit that can be configured, so that no limit is missed.
 _MAX_KNOWN_LINE: Final = 256

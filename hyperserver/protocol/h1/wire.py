@@ -20,7 +20,7 @@ _STATUS_LINES: dict[int, bytes] = {
 }
 
 #: Of those final responses that have content, whatever was asked by another method than HEAD.
-CONTENT_LINES = {
+CONTENT_LINES: Final = {
     code: line
     for code, line in _STATUS_LINES.items()
     if code >= 200 and code != 204 and code != 304
