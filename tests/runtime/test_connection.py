@@ -194,6 +194,54 @@ def test_send_returns_when_a_large_response_has_been_taken(library: str, version
     drive(library, app, talk)
 
 
+class FullTransport(Transport):
+    """The client reads nothing."""
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        self.congested = True
+
+
+@pytest.mark.parametrize("library", ["asyncio", "trio"])
+@pytest.mark.parametrize("version", ["1.1", "2"])
+@pytest.mark.parametrize("more", [True, False], ids=["more", "last"])
+def test_only_the_last_send_does_not_wait_for_a_slow_client(
+    library: str, version: str, more: bool
+) -> None:
+    """Behind it comes nothing that would have to be held back, and nothing is lost."""
+    steps: list[str] = []
+    body = b"x" * 1_000_000
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": body, "more_body": more})
+        steps.append("returned")
+        await send({"type": "http.response.body"})
+
+    async def talk(worker: Worker) -> None:
+        transport = FullTransport()
+        connection = accept(worker, transport)
+        if version == "1.1":
+            connection.data_received(GET)
+        else:
+            window = wire.settings({4: 2**30}) + wire.window_update(0, 100_000_000)
+            request = wire.Writer().headers(1, wire.head(b"GET", b"/"), end=True)
+            connection.data_received(wire.PREFACE + window + request)
+        while not (any(len(data) > 100 for data in transport.writes) or steps):
+            transport.congested = False
+            connection.writable()
+            await anyio.sleep(0)
+        for _ in range(100):
+            await anyio.sleep(0)
+        assert steps == ([] if more else ["returned"])
+        while b"".join(transport.writes).count(b"x") < len(body):
+            transport.congested = False
+            connection.writable()
+            await anyio.sleep(0)
+
+    drive(library, app, talk)
+
+
 def two_http2_requests() -> list[bytes]:
     writer = wire.Writer()
     first, second = (writer.headers(n, wire.head(b"GET", b"/"), end=True) for n in (1, 3))
