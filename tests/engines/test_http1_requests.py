@@ -71,6 +71,18 @@ def test_inner_white_space_of_a_value_is_untouched(client: Peer) -> None:
     assert client.requests[0].headers[1] == (b"x", b"a \t  b")
 
 
+@pytest.mark.parametrize("fields", [[b"Content-Length: 100000"], [b"Transfer-Encoding: chunked"]])
+def test_content_that_comes_alone_is_not_copied(engine: str, fields: list[bytes]) -> None:
+    """For a large upload, copies are most of what it costs."""
+    peer = Peer(engine)
+    peer.send(post(*fields, body=b"186a0\r\n" if b"chunked" in fields[0] else b""))
+    content = b"x" * 60_000
+    (event,) = peer.send(content)
+    assert isinstance(event, DataReceived)
+    assert event.data is content
+    assert not event.end_stream
+
+
 @pytest.mark.parametrize("method", ["GET", "PUT", "TRACE", "BREW", "get", "M-SEARCH", "!~", "PRI"])
 def test_any_token_is_a_method_in_its_own_case(client: Peer, method: str) -> None:
     client.send(request(method.encode() + b" / HTTP/1.1", b"Host: a"))

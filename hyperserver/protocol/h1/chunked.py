@@ -56,6 +56,15 @@ class ChunkedDecoder:
         self._max_size = max_size
         self._size = 0
 
+    def takes(self, data: bytes) -> bool:
+        """As in ``SizedDecoder``: in the midst of a large chunk it is."""
+        size = self._size + len(data)
+        if len(data) >= self._remaining or (self._max_size is not None and size > self._max_size):
+            return False
+        self._remaining -= len(data)
+        self._size = size
+        return True
+
     def decode(self, buffer: bytearray) -> bytes:
         """Consume what ``buffer`` holds of this body and return its content.
 

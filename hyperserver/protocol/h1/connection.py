@@ -32,7 +32,6 @@ from hyperserver.protocol.events import (
     InputClosed,
     ProtocolSwitched,
     RequestReceived,
-    RequestRefused,
     StreamClosed,
     StreamWritable,
     TrailersReceived,
@@ -170,8 +169,11 @@ class HTTP1Connection(Output):
             self._start_clock(self._limits.request_head_timeout, now)
         elif self._pending is not None:
             self._start_clock(self._pending, now)
-        self._buffer += data
-        self._advance(now)
+        if phase == _BODY and not self._buffer and self._body.takes(data):
+            self._body_read(data, len(data), now)
+        else:
+            self._buffer += data
+            self._advance(now)
 
     def _tunnel(self, data: bytes) -> None:
         if self._sink is None:
@@ -307,22 +309,24 @@ class HTTP1Connection(Output):
     def _read_body(self, now: float | None) -> bool:
         """Read body bytes from ``_buffer``; False if more are needed."""
         buffer = self._buffer
-        self._continue_due = False
         before = len(buffer)
         try:
             data = self._body.decode(buffer)
         except RemoteProtocolError as error:
             self._refuse(error)
             return False
+        self._body_read(data, before - len(buffer), now)
+        return self._body.done
+
+    def _body_read(self, data: bytes, size: int, now: float | None) -> None:
+        """``size`` bytes of the body have come, and were this content."""
+        self._continue_due = False
         done = self._body.done
         if now is not None:
             latest = now + self._limits.request_body_timeout
-            self._extend_clock(before - len(buffer), self._limits.min_body_rate, latest)
-        if data or done:
-            self._body_data(data, done)
-        return done
-
-    def _body_data(self, data: bytes, done: bool) -> None:
+            self._extend_clock(size, self._limits.min_body_rate, latest)
+        if not data and not done:
+            return
         if done:
             self._phase = _WAIT
             self._deadline = None
@@ -370,17 +374,7 @@ class HTTP1Connection(Output):
             status = error.status if self._response == _NOT_STARTED else 0
             self.event_queue.append(StreamClosed(self._stream_id, error.reason, status))
         if not in_request:
-            line = self._heads.line
-            self.event_queue.append(
-                RequestRefused(
-                    self._stream_id,
-                    error.status,
-                    error.reason,
-                    line.method if line else "",
-                    line.target if line else b"",
-                    "1.1" if line is None or line.minor else "1.0",
-                )
-            )
+            self.event_queue.append(self._heads.refused(self._stream_id, error))
         if self._response == _SENDING:
             self._cut()
             return

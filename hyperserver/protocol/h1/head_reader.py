@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from hyperserver.errors import RemoteProtocolError
-from hyperserver.protocol.events import Headers
+from hyperserver.protocol.events import Headers, RequestRefused
 from hyperserver.protocol.h1.head import (
     Head,
     RequestLine,
@@ -124,6 +124,18 @@ class HeadReader:
             self._known_section = section
             self._known_head = head
         return line, head, head.headers
+
+    def refused(self, stream_id: int, error: RemoteProtocolError) -> RequestRefused:
+        """The head in progress is refused: the event for it, with what is known of the request."""
+        line = self.line
+        return RequestRefused(
+            stream_id,
+            error.status,
+            error.reason,
+            line.method if line else "",
+            line.target if line else b"",
+            "1.1" if line is None or line.minor else "1.0",
+        )
 
     def _skip_leading(self, block: bytes) -> tuple[RequestLine, Head, Headers] | None:
         rest = b"" if block == b"\r\n\r\n" else block[2:]

@@ -16,6 +16,14 @@ class SizedDecoder:
         #: Bytes still to come.
         self.remaining = length
 
+    def takes(self, data: bytes) -> bool:
+        """Take ``data`` as it is, if it is content from end to end: a large body need not be copied."""
+        if len(data) > self.remaining:
+            return False
+        self.remaining -= len(data)
+        self.done = self.remaining == 0
+        return True
+
     def decode(self, buffer: bytearray) -> bytes:
         """Consume what ``buffer`` holds of this body; bytes after it stay there."""
         if len(buffer) <= self.remaining:

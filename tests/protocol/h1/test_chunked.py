@@ -95,3 +95,24 @@ def test_any_content_survives_any_cuts(pieces: list[bytes], cuts: list[int]) -> 
         start = end
     assert content == b"".join(pieces)
     assert (chunks.done, chunks.trailers, buffer) == (True, [(b"x", b"y")], bytearray())
+
+
+def test_what_is_content_from_end_to_end_is_taken_as_it_is() -> None:
+    chunks = decoder()
+    assert not chunks.takes(b"a")  # a size
+    assert feed(chunks, b"a\r\n0") == (b"0", b"")
+    assert chunks.takes(b"12345")
+    assert not chunks.takes(b"6789")  # the end of a chunk is for decode() to see
+    assert not chunks.takes(b"6789\r\n0\r\n\r\n")
+    assert feed(chunks, b"6789\r\n0\r\n\r\n") == (b"6789", b"")
+    assert chunks.done
+    assert not chunks.takes(b"GET")
+
+
+def test_what_is_taken_as_it_is_counts_as_well() -> None:
+    chunks = ChunkedDecoder(1000, 10)
+    feed(chunks, b"ff\r\n")
+    assert chunks.takes(b"12345")
+    assert not chunks.takes(b"678901")
+    with pytest.raises(RemoteProtocolError, match="too large"):
+        feed(chunks, b"678901")
