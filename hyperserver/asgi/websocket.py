@@ -13,16 +13,19 @@ application accepts is held and not acknowledged: the tunnel's window bounds it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from hyperserver.asgi.http import HTTPCycle
 from hyperserver.asgi.types import PlainMessage
 from hyperserver.errors import ClientDisconnected, LocalProtocolError
 from hyperserver.protocol.events import RequestReceived
-from hyperserver.protocol.interface import HIGH_WATER, HTTPConnection
+from hyperserver.protocol.interface import HIGH_WATER
 from hyperserver.protocol.websocket import frames
 from hyperserver.protocol.websocket.connection import WebSocket
 from hyperserver.protocol.websocket.handshake import Handshake
+
+if TYPE_CHECKING:
+    from hyperserver.protocol.interface import AnyConnection
 
 _CONNECTING: Final = 0
 _DENYING: Final = 1
@@ -61,7 +64,7 @@ class WebSocketCycle:
 
     def __init__(
         self,
-        engine: HTTPConnection,
+        engine: AnyConnection,
         request: RequestReceived,
         handshake: Handshake,
         open_socket: Callable[[Handshake], WebSocket],

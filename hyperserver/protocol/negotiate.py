@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.machinery import ExtensionFileLoader
 from importlib.util import find_spec, module_from_spec
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from hyperserver.errors import ConfigError
 from hyperserver.protocol.events import RequestReceived
@@ -29,7 +29,13 @@ from hyperserver.protocol.interface import (
     ResponseDefaults,
     Successor,
 )
-from hyperserver.protocol.websocket.frames import MakeFrameReader
+from hyperserver.protocol.websocket.frames import FrameReader, MakeFrameReader
+
+if TYPE_CHECKING:
+    from hyperserver.protocol.websocket import websockets_engine
+
+    # As ``AnyEngine`` in ``interface``.
+    AnyFrameReader: TypeAlias = websockets_engine.FrameReader | FrameReader
 
 #: Engines, the preferred one first.
 HTTP1_ENGINES = ("httptools", "h11")

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from codecs import IncrementalDecoder, getincrementaldecoder
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from hyperserver.protocol.interface import HIGH_WATER
 from hyperserver.protocol.websocket import frames
@@ -44,26 +45,31 @@ from hyperserver.protocol.websocket.frames import (
     WebSocketFault,
 )
 
-_OPEN, _CLOSING, _CLOSED = range(3)
+if TYPE_CHECKING:
+    from hyperserver.protocol.negotiate import AnyFrameReader
+
+_OPEN: Final = 0
+_CLOSING: Final = 1
+_CLOSED: Final = 2
 
 #: Whole messages that may wait for the application: bytes, each message counting for a few more.
-_MAX_QUEUED = HIGH_WATER
-_MESSAGE_OVERHEAD = 64
+_MAX_QUEUED: Final = HIGH_WATER
+_MESSAGE_OVERHEAD: Final = 64
 #: A message may come in so many fragments, of which so many may be empty.
-_MAX_FRAGMENTS = 131_072
-_MAX_EMPTY_FRAGMENTS = 1024
+_MAX_FRAGMENTS: Final = 131_072
+_MAX_EMPTY_FRAGMENTS: Final = 1024
 #: Pongs that may wait to be sent; beyond them only the last ping is answered (RFC 6455 §5.5.3).
-_MAX_PONGS = 1024
+_MAX_PONGS: Final = 1024
 #: A payload from here on is not copied behind its header.
-_LARGE = 65_536
+_LARGE: Final = 65_536
 #: Messages shorter than this are not worth deflating.
-_MIN_DEFLATED = 32
+_MIN_DEFLATED: Final = 32
 
-_FIN_TEXT = FIN | TEXT
+_FIN_TEXT: Final = FIN | TEXT
 #: The headers of short text messages, by their length.
-_TEXT_HEADS = [frames.head(_FIN_TEXT, length) for length in range(126)]
+_TEXT_HEADS: Final = [frames.head(_FIN_TEXT, length) for length in range(126)]
 
-_NOT_UTF8 = "the text is not UTF-8"
+_NOT_UTF8: Final = "the text is not UTF-8"
 
 _make_decoder = getincrementaldecoder("utf-8")
 
@@ -120,7 +126,8 @@ class WebSocket:
     ) -> None:
         self._options = options
         self._deflate = deflate
-        self._reader = make_reader(self._admit)
+        #: Until the end, from which on nothing is read.
+        self._reader: AnyFrameReader | None = make_reader(self._admit)
         self._takes_short = options.max_message_size >= SHORT
         self._state = _OPEN
         #: Messages may be sent.
@@ -168,8 +175,11 @@ class WebSocket:
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the tunnel."""
+        reader = self._reader
+        if reader is None:
+            return
         if self.is_open and self._message is None and not self.is_behind and self._takes_short:
-            piece = self._reader.alone(data)
+            piece = reader.alone(data)
             if piece is not None:
                 opcode, payload, _, _ = piece
                 try:
@@ -184,14 +194,12 @@ class WebSocket:
                     self._queue(message)
                     self.is_behind = self._queued > _MAX_QUEUED
                 return
-        elif self._state == _CLOSED:
-            return
         self._received += len(data)
         if self.is_behind:
             self._held.append(data)
         else:
-            self._reader.feed(data)
-            self._read()
+            reader.feed(data)
+            self._read(reader)
 
     def receive_end(self) -> None:
         """The tunnel brings nothing more."""
@@ -199,12 +207,11 @@ class WebSocket:
         if not self.is_behind and self._state != _CLOSED:
             self._end(frames.ABNORMAL, "")
 
-    def _read(self) -> None:
+    def _read(self, reader: AnyFrameReader) -> None:
         """Read frames until more bytes are needed, or until the queue is full."""
-        read = self._reader.read
         try:
             while self._state != _CLOSED:
-                piece = read()
+                piece = reader.read()
                 if piece is not None:
                     opcode, payload, ends, fin = piece
                     if opcode >= CLOSE:
@@ -217,7 +224,7 @@ class WebSocket:
                         self.is_behind = True
                         return
                 elif self._held:
-                    self._reader.feed(b"".join(self._held))
+                    reader.feed(b"".join(self._held))
                     self._held.clear()
                 else:
                     break
@@ -228,6 +235,10 @@ class WebSocket:
         self.is_behind = False
         if self._input_ended and self._state != _CLOSED:
             self._end(frames.ABNORMAL, "")
+
+    def _read_on(self) -> None:
+        if self._reader is not None:
+            self._read(self._reader)
 
     def _admit(self, opcode: int, rsv: int, length: int) -> None:
         """See ``frames.Admit``."""
@@ -325,7 +336,7 @@ class WebSocket:
         if self.is_behind and not self.messages:
             self._queued = 0
             self._excused = True  # that no pong was seen is our doing
-            self._read()
+            self._read_on()
         return message
 
     def send(self, message: str | bytes) -> int:
@@ -374,7 +385,7 @@ class WebSocket:
             self.messages.clear()
             self._queued = 0
         if self.is_behind:
-            self._read()
+            self._read_on()
 
     def _send_close(self, code: int | None, reason: str) -> None:
         payload = frames.close_payload(code, reason)
@@ -395,7 +406,7 @@ class WebSocket:
         self._state = _CLOSED
         self.is_open = self.is_behind = False
         self._held.clear()
-        del self._reader  # nothing more is read; and it knows of us
+        self._reader = None  # nothing more is read; and it knows of us
         self._message = self._utf8 = self._deflate = self._late_pong = None
         self.next_look = None
         if self.closed is None:

@@ -7,37 +7,41 @@ bytes of header. Reading them is the engines' part; see ``FrameReader``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from hyperserver.errors import LocalProtocolError
 
 # opcodes (RFC 6455 §11.8)
-CONTINUATION, TEXT, BINARY = 0x0, 0x1, 0x2
-CLOSE, PING, PONG = 0x8, 0x9, 0xA
+CONTINUATION: Final = 0x0
+TEXT: Final = 0x1
+BINARY: Final = 0x2
+CLOSE: Final = 0x8
+PING: Final = 0x9
+PONG: Final = 0xA
 
 # the first byte of a frame
-FIN = 0x80
-RSV1 = 0x40
-RSV2_RSV3 = 0x30
+FIN: Final = 0x80
+RSV1: Final = 0x40
+RSV2_RSV3: Final = 0x30
 
 # close codes (RFC 6455 §7.4.1)
-NORMAL = 1000
-PROTOCOL_ERROR = 1002
-NO_STATUS = 1005
-ABNORMAL = 1006
-INVALID_DATA = 1007
-POLICY_VIOLATION = 1008
-TOO_BIG = 1009
-INTERNAL_ERROR = 1011
-SERVICE_RESTART = 1012
+NORMAL: Final = 1000
+PROTOCOL_ERROR: Final = 1002
+NO_STATUS: Final = 1005
+ABNORMAL: Final = 1006
+INVALID_DATA: Final = 1007
+POLICY_VIOLATION: Final = 1008
+TOO_BIG: Final = 1009
+INTERNAL_ERROR: Final = 1011
+SERVICE_RESTART: Final = 1012
 
 #: A message of which ``FrameReader.alone`` may tell is no longer than this.
-SHORT = 125
+SHORT: Final = 125
 #: What a control frame may carry (RFC 6455 §5.5), and a close reason beside its code.
-MAX_CONTROL = 125
-MAX_REASON = 123
+MAX_CONTROL: Final = 125
+MAX_REASON: Final = 123
 #: Registered codes that may stand in a Close frame; 3000 to 4999 are anybody's.
-_SENDABLE = frozenset((1000, 1001, 1002, 1003, *range(1007, 1015)))
+_SENDABLE: Final = frozenset((1000, 1001, 1002, 1003, *range(1007, 1015)))
 
 
 class WebSocketFault(Exception):

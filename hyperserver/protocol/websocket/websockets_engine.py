@@ -7,6 +7,7 @@ costs here, and its limits are not ours (see docs/architecture.md).
 from __future__ import annotations
 
 from importlib.metadata import version
+from typing import Final
 
 from hyperserver.protocol.websocket.frames import (
     BINARY,
@@ -26,8 +27,8 @@ try:
 except ImportError:  # no C compiler has seen it; its own substitute is still the quickest way
     from websockets.utils import apply_mask
 
-_WHOLE_TEXT = FIN | TEXT
-_WHOLE_BINARY = FIN | BINARY
+_WHOLE_TEXT: Final = FIN | TEXT
+_WHOLE_BINARY: Final = FIN | BINARY
 
 NAME = "websockets"
 VERSION = version("websockets")
