@@ -72,7 +72,7 @@ NEWER = {
 
 ENGINE = "the nghttp2 engine"
 RINGS = "compiled modules"
-_INSTEAD = {ENGINE: "HTTP/2 by h2", RINGS: "HTTP/1.1 from source"}
+_INSTEAD = {ENGINE: "HTTP/2 by h2", RINGS: "all from source"}
 
 
 class CannotBuildError(Exception):
@@ -199,7 +199,7 @@ def extensions() -> list[Extension]:
     if WANTED == "0":
         return []
     if sys.implementation.name != "cpython":
-        go_without("it is for CPython")
+        go_without(ENGINE, "it is for CPython")
         return []
     return [
         Extension(

@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from hyperserver.asgi.types import PlainMessage
+from hyperserver.asgi.types import Message, PlainMessage
 from hyperserver.errors import ClientDisconnected, LocalProtocolError
 from hyperserver.protocol import fields
 from hyperserver.protocol.events import Headers, RequestReceived
@@ -57,6 +57,11 @@ _ERROR_HEADERS = fields.response_fields(
         (b"content-length", b"%d" % len(_ERROR_BODY)),
     ]
 )
+
+
+def plain(message: Message) -> PlainMessage:
+    """``message`` as a dict and nothing more, so that what is compiled reads it as what is not does."""
+    return message if type(message) is dict else dict(message)
 
 
 def may_push(request: RequestReceived) -> bool:

@@ -31,7 +31,9 @@ async def receive(stream: AnyStream) -> dict[str, Any]:
 
 
 async def send(stream: AnyStream, message: Message) -> None:
-    """ASGI ``send``: waits while the client takes less than the application gives."""
+    """ASGI ``send``: waits while the client takes less than the application gives, but for the last
+    body of a response.
+    """
     rest = stream.pass_on(message)
     if rest is True:
         await wait_for_room(stream)

@@ -52,6 +52,7 @@ class Connection:
         "_begun",
         "_eof_written",
         "_flush_due",
+        "_leaving",
         "_lost",
         "_now",
         "_pumping",
@@ -102,6 +103,8 @@ class Connection:
         self._flush_due = False
         #: Streams whose applications are to be called when the events at hand have been dispatched.
         self._begun: list[tuple[Stream, dict[str, Any]]] | None = None
+        #: Streams whose applications have returned before their responses have left.
+        self._leaving: list[Stream] | None = None
         self._now = now
         self._pumping = False
         self._lost = False
@@ -141,6 +144,8 @@ class Connection:
         """The transport is no longer congested."""
         self._flush_contained()
         self._wake_writers()
+        if self._leaving is not None:
+            self._let_go()
 
     def connection_lost(self) -> None:
         """The transport is closed, by whichever side: every stream that was left is over."""
@@ -153,6 +158,8 @@ class Connection:
         for stream in list(self.streams.values()):
             stream.closed()
             wake(stream)
+        if self._leaving is not None:
+            self._let_go()
         if self.loan is not None:
             self.loan.cancel()
         self.engine.lost()
@@ -160,7 +167,7 @@ class Connection:
     # ---- from the streams and the worker -------------------------------------------------
 
     def must_wait(self, stream_id: int) -> bool:
-        """Whether ``send()`` has to wait for the client."""
+        """Whether ``send()`` has to wait for the client, but for the last of a response."""
         return not self._lost and (
             self.transport.congested or self.engine.buffered(stream_id) > HIGH_WATER
         )
@@ -206,6 +213,12 @@ class Connection:
             self.flush()
         except Exception:  # noqa: BLE001
             self.contain()
+
+    @property
+    def owes_output(self) -> bool:
+        """Something that was to be sent has not been taken by the client's side."""
+        wire = self.wire
+        return bool(self.transport.unsent() or wire.output or wire.holds_output)
 
     def wrote(self, n: int) -> None:
         """Bytes have gone to the socket past the transport."""
@@ -373,6 +386,8 @@ class Connection:
         elif type(stream) is WebSocketStream:  # writable: what had to wait may be sent
             stream.settle()
         wake(stream)
+        if self._leaving is not None:
+            self._let_go()
 
     def _switch(self, event: ProtocolSwitched) -> None:
         while not event.layered and self.wire.output:  # what the finished engine still has to say
@@ -385,7 +400,32 @@ class Connection:
             self.engine.shutdown(self.worker.grace)
 
     def stream_ended(self, stream: AnyStream, complete: bool) -> None:
-        """The application has returned: send what its end caused, and forget the stream."""
+        """The application has returned: send what its end caused, and forget the stream.
+
+        Where much of its response has yet to leave, not before that has: until then the request counts,
+        for limits, for the end of the server and for the log, which tells whether the client was there.
+        """
+        if (
+            type(stream) is Stream
+            and stream.bytes_sent >= HIGH_WATER
+            and complete
+            and not stream.gone
+            and self.must_wait(stream.stream_id)
+        ):
+            self._leaving = [stream, *(self._leaving or ())]
+        else:
+            self._end_stream(stream, complete)
+
+    def _let_go(self) -> None:
+        """Forget the streams whose responses have left by now, or never will."""
+        leaving, self._leaving = self._leaving, None
+        try:
+            for stream in leaving or ():
+                self.stream_ended(stream, complete=True)
+        except Exception:  # noqa: BLE001
+            self.contain()
+
+    def _end_stream(self, stream: AnyStream, complete: bool) -> None:
         worker = self.worker
         worker.streams.discard(stream)
         if worker.watches_ends:
@@ -475,6 +515,8 @@ class Connection:
             if not self.streams:  # that may be for long: keep little
                 self.streams.clear()
                 self.context.rest()
+        if self._leaving is not None:
+            self._let_go()
         if waiting or self._stalled_since is not None:
             self._watch_writing(waiting, now)
         if self.websockets:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from hyperserver.asgi.files import FileCycle
-from hyperserver.asgi.http import BODY, COMPLETE, may_push
+from hyperserver.asgi.http import BODY, COMPLETE, may_push, plain
 from hyperserver.asgi.websocket import WebSocketCycle
 from hyperserver.runtime.backend import Signal
 from hyperserver.runtime.waiting import wake
@@ -68,7 +68,7 @@ class Stream(FileCycle):
         """Take a message and see to it that it leaves; true if the application has to wait for that,
         or to give others a turn. A file is for the caller to send.
         """
-        taken = self.take(message if isinstance(message, dict) else dict(message))
+        taken = self.take(plain(message))
         if taken is not True:
             return taken
         if self.signal is not None and self.complete:
@@ -79,7 +79,7 @@ class Stream(FileCycle):
         else:
             delivered = connection.deliver()
             if self._state == COMPLETE:
-                return False  # nothing comes behind it that would have to be held back
+                return False  # nothing comes behind it; what is left to do is ``stream_ended``'s
         self.sends += 1
         return self.sends >= SENDS_AT_ONCE or (
             not delivered and connection.must_wait(self.stream_id)
@@ -135,7 +135,7 @@ class WebSocketStream(WebSocketCycle):
 
     def pass_on(self, message: Message) -> bool:
         """As in ``Stream``."""
-        if not self.take(message if isinstance(message, dict) else dict(message)):
+        if not self.take(plain(message)):
             return False
         connection = self.connection
         socket = self._socket

@@ -384,7 +384,7 @@ class Worker:
                     connection.announce_disconnect(begun_before)
                 with anyio.move_on_after(SWEEP_INTERVAL):
                     await self._idle.wait()
-        return not self.streams and not any(c.transport.unsent() for c in self._connections)
+        return not self.streams and not any(c.owes_output for c in self._connections)
 
     def _end(
         self,
@@ -399,6 +399,8 @@ class Worker:
             logger.warning("cancelling %d unfinished request(s)", len(self.streams))
             if on_stuck is not None:
                 tasks.start_soon(self._watch_end, on_stuck)
+        elif owing := sum(connection.owes_output for connection in self._connections):
+            logger.warning("cutting off %d response(s) that clients have not taken", owing)
         for connection in list(self._connections):
             connection.abort()
         self.backend.cancel(self.streams)

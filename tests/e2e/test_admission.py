@@ -130,6 +130,19 @@ def test_requests_over_the_limit_are_answered_with_503(stack: ExitStack, worker:
     assert server.stop() == 0
 
 
+def test_a_request_counts_until_its_response_has_left(stack: ExitStack, worker: str) -> None:
+    """Its application has returned long since."""
+    server = start(stack, worker, "--limits-requests", "1")
+    slow = stack.enter_context(server.connect(receive_buffer=65_536))
+    slow.send(b"GET /big?size=30000000&key=k HTTP/1.1\r\nhost: test\r\n\r\n")
+    other = stack.enter_context(server.connect())
+    wait_until(lambda: other.request("GET", "/hello").status == 503, "the first one is on its way")
+    assert other.request("GET", "/hello").status == 503
+    assert len(slow.response().body) == 30_000_000
+    wait_until(lambda: other.request("GET", "/hello").status == 200, "it has left")
+    assert server.stop() == 0
+
+
 needs_prlimit = pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="prlimit is Linux's")
 
 

@@ -176,7 +176,12 @@ def test_client_that_never_reads_is_cut_off(worker: str, tmp_path: Path, target:
             client.send(f"GET {target}{mark}key=never HTTP/1.1\r\nhost: test\r\n\r\n".encode())
             begun = time.monotonic()
             server.wait_report("never", "ended", 6)
+            if target == "/flood":
+                assert time.monotonic() - begun > 0.9
+            line = f"GET {target.partition('?')[0]}"
+            wait_until(lambda: line in str(server.stdout), "it is logged", 6)
             assert time.monotonic() - begun > 0.9
+            assert next(x for x in server.stdout.lines if line in x).endswith("disconnected")
             with pytest.raises(ConnectionResetError):
                 client.read_rest()
         wait_until(lambda: server.open_files() <= files, "the connection is closed")

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.http2_client import connect
 from tests.e2e.support import PATIENCE, Client, Server, wait_until
+from tests.engines import h2_frames as wire
 
 PROBE = "tests.e2e.apps.probe:app"
 DRAIN = 1.5
@@ -177,6 +179,22 @@ def test_client_that_never_reads(server: Server, target: str) -> None:
         code, seconds = assert_ends(server, DRAIN + 1)
         assert code == 1
         assert seconds > DRAIN - 0.3
+    assert "cancelling 1 unfinished request(s)" in str(server.stderr)
+    assert_lifespan_ended(server)
+
+
+@pytest.mark.parametrize("size", [1000, 300_000])
+def test_client_that_grants_no_credit(server: Server, size: int) -> None:
+    """What is held back by a window has not been sent, however little, and whoever has returned."""
+    with connect(server, {wire.INITIAL_WINDOW_SIZE: 0}, grants=False) as client:
+        client.get(f"/big?size={size}&key=k")
+        server.wait_report("k", "ended")
+        server.signal()
+        code, seconds = assert_ends(server, DRAIN + 1)
+        assert code == 1
+        assert seconds > DRAIN - 0.3
+    said = "cancelling 1 unfinished request(s)" if size > 65_536 else "cutting off 1 response(s)"
+    assert said in str(server.stderr)
     assert_lifespan_ended(server)
 
 

@@ -57,7 +57,10 @@ class ChunkedDecoder:
         self._size = 0
 
     def takes(self, data: bytes) -> bool:
-        """As in ``SizedDecoder``: in the midst of a large chunk it is."""
+        """Take ``data`` as it is, if it lies in the midst of one chunk: a large one need not be copied.
+
+        Where a chunk ends, something must follow, which is for ``decode`` to see.
+        """
         size = self._size + len(data)
         if len(data) >= self._remaining or (self._max_size is not None and size > self._max_size):
             return False

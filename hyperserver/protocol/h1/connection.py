@@ -309,14 +309,15 @@ class HTTP1Connection(Output):
     def _read_body(self, now: float | None) -> bool:
         """Read body bytes from ``_buffer``; False if more are needed."""
         buffer = self._buffer
+        body = self._body
         before = len(buffer)
         try:
-            data = self._body.decode(buffer)
+            data = body.decode(buffer)
         except RemoteProtocolError as error:
             self._refuse(error)
             return False
         self._body_read(data, before - len(buffer), now)
-        return self._body.done
+        return body.done  # and not the next request's, which may have begun
 
     def _body_read(self, data: bytes, size: int, now: float | None) -> None:
         """``size`` bytes of the body have come, and were this content."""

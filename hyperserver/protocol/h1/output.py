@@ -22,7 +22,7 @@ class Output(Clock):
         Clock.__init__(self, deadline)
         self.output: list[bytes] = []
         self._output_size = 0
-        #: Streams whose responses have ended, but wait here; applications may wait until they leave.
+        #: Streams whose responses have ended, but wait here; to be told of when they have left.
         self._ended: list[int] = []
         #: Of the response's body.
         self._framing = BY_NOTHING
