@@ -412,7 +412,9 @@ class Connection:
             and not stream.gone
             and self.must_wait(stream.stream_id)
         ):
-            self._leaving = [stream, *(self._leaving or ())]
+            if self._leaving is None:
+                self._leaving = []
+            self._leaving.append(stream)
         else:
             self._end_stream(stream, complete)
 
